@@ -1,0 +1,92 @@
+"""How is the service put together?
+
+`init` is for `python -m aiohttp.web -H HOST -P PORT processor_live.app:init`; `make_app` for everybody else.
+"""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from aiohttp import web
+
+from processor_live import plugins
+from processor_live.background import run_in_background
+from processor_live.endpoint import CONNECTIONS, LAGGARDS, SUBSCRIPTIONS, drain, live
+from processor_live.failure import StartError
+from processor_live.handshake import ENDPOINT_ROUTE, PATHS, check_handshake
+from processor_live.health import HEALTH, Health, make_health_app
+from processor_live.hub import HUB, Hub
+from processor_live.laggards import Laggards
+from processor_live.seats import SEATS, Seats
+from processor_live.settings import ENVIRON, SETTINGS, Settings, load
+from processor_live.signals import add_signals
+from processor_live.slots import ROUTE, add_slots
+from processor_live.subscription import Subscriptions
+
+log = logging.getLogger(__name__)
+
+
+def init(_argv: Sequence[str] = ()) -> web.Application:
+    """Return the application for this process's environment, and log as it says. Raise `StartError`."""
+    app = make_app(os.environ)
+    log_to_stderr(app[SETTINGS].log_level)
+    return app
+
+
+def log_to_stderr(level: str) -> None:
+    """Log events of `level` and above on stderr, one line each.
+
+    Not aiohttp's access log: one line per viewer tells nothing that the metrics do not.
+    """
+    layout = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=level.upper(), format=layout, force=True)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def make_app(environ: Mapping[str, str]) -> web.Application:
+    """Return the application with the core and the plugins that `environ` names. Raise `StartError`."""
+    settings = load(Settings, environ)
+    app = web.Application(middlewares=[check_handshake])
+    app[ENVIRON] = environ
+    app[SETTINGS] = settings
+    app[HEALTH] = Health()
+    app[SEATS] = Seats(settings.max_connections, settings.max_connections_per_user)
+    app[LAGGARDS] = Laggards(settings.slow_timeout_ms / 1000)
+    app[CONNECTIONS] = set()
+    add_slots(app)
+    add_signals(app)
+    route = app[ROUTE]
+    hub = app[HUB] = Hub(
+        lambda device_id: route.answer(device_id),  # noqa: PLW0108 - looked up late: a plugin fills the slot below
+        settings.flush_interval_ms / 1000,
+    )
+    app[SUBSCRIPTIONS] = Subscriptions(app)
+    for number, path in enumerate(PATHS):
+        app.router.add_get(path, live, name=f"{ENDPOINT_ROUTE}.at{number}", allow_head=False)
+    app.cleanup_ctx.append(_health_site)
+    run_in_background(app, "hub", hub.run)
+    run_in_background(app, "laggards", app[LAGGARDS].run)
+    app.on_shutdown.append(drain)
+    plugins.install(app, settings.plugins)
+    return app
+
+
+async def _health_site(app: web.Application) -> AsyncIterator[None]:
+    """Serve metrics and health on their own port, reachable also when the live one is full."""
+    settings = app[SETTINGS]
+    runner = web.AppRunner(make_health_app(app[HEALTH]), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise StartError(
+            f"processor-live: cannot listen on METRICS_HOST {settings.metrics_host!r}, "
+            f"METRICS_PORT {settings.metrics_port}: {error.strerror or error}"
+        ) from None
+    host, port = runner.addresses[0][:2]
+    log.info("health.listening host=%s port=%d instance=%s", host, port, settings.instance_id)
+    app[HEALTH].port = port
+    yield
+    await runner.cleanup()

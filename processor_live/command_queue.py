@@ -1,0 +1,88 @@
+"""In which order are a client's commands answered, and how many may it send?"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from processor_live import metrics, protocol
+from processor_live.connection import Connection
+from processor_live.protocol import Command, Disconnect, ErrorCode, InvalidMessageError
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 16
+"""Commands of one connection that may wait while one is being worked on (docs/contract.md §3)."""
+MAX_VIOLATIONS = 10
+"""The tenth invalid message is answered, then the connection is closed (docs/contract.md §3)."""
+BURST_SECONDS = 2
+"""So many seconds' worth of commands may come at once (docs/contract.md §7)."""
+
+Execute = Callable[[Connection, Command], Awaitable[None]]
+
+
+class CommandQueue:
+    """The commands of one connection: worked on one after another, while the connection goes on reading."""
+
+    def __init__(self, connection: Connection, execute: Execute, per_second: int) -> None:
+        self._connection = connection
+        self._execute = execute
+        self._waiting: deque[Command | InvalidMessageError] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._violations = 0
+        self._rate = per_second
+        self._allowance = float(per_second * BURST_SECONDS)
+        self._allowed_at = asyncio.get_running_loop().time()
+
+    def put(self, message: str | bytes) -> None:
+        """Take a message; it is answered when its turn comes, or at once with `rate-limited`."""
+        if self._violations == MAX_VIOLATIONS:
+            return  # the tenth is the last thing that is answered
+        item: Command | InvalidMessageError
+        try:
+            item = protocol.parse(message)
+        except InvalidMessageError as error:
+            self._violations += 1
+            item = error
+        else:
+            if len(self._waiting) >= MAX_WAITING or not self._allows():
+                metrics.COMMANDS.labels(ErrorCode.RATE_LIMITED.value).inc()
+                self._connection.send(protocol.refused(item, ErrorCode.RATE_LIMITED))
+                return
+        self._waiting.append(item)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+
+    def _allows(self) -> bool:
+        """Take one command off the allowance (a token bucket); False when it is used up."""
+        now = asyncio.get_running_loop().time()
+        refilled = self._allowance + (now - self._allowed_at) * self._rate
+        self._allowance, self._allowed_at = min(refilled, self._rate * BURST_SECONDS), now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting and self._connection.goodbye is None:
+                item = self._waiting.popleft()
+                if isinstance(item, Command):
+                    await self._execute(self._connection, item)
+                else:
+                    metrics.COMMANDS.labels(ErrorCode.INVALID_MESSAGE.value).inc()
+                    self._connection.send(protocol.misunderstood(item))
+        except Exception:
+            log.exception("command.failed")
+            self._connection.close(Disconnect.FAILED)
+        finally:
+            self._worker = None
+        if self._violations == MAX_VIOLATIONS:
+            self._connection.close(Disconnect.VIOLATIONS)
+
+    async def close(self) -> None:
+        """Stop working: the connection is gone."""
+        self._waiting.clear()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])

@@ -1,0 +1,109 @@
+"""What happens on an open connection, from the upgrade to its end?"""
+
+import asyncio
+import logging
+from typing import cast
+
+from aiohttp import WSMsgType, web
+
+from processor_live import metrics
+from processor_live.command_queue import CommandQueue
+from processor_live.connection import GOODBYE_SECONDS, Connection
+from processor_live.handshake import IDENTITY, client_address, cookie_of, refusal, unavailable
+from processor_live.health import HEALTH
+from processor_live.kernel import bound_send_buffer
+from processor_live.laggards import Laggards
+from processor_live.protocol import MAX_MESSAGE_BYTES, SUBPROTOCOL, Disconnect
+from processor_live.seats import SEATS
+from processor_live.settings import SETTINGS
+from processor_live.signals import CONNECTED, DISCONNECTED, tell
+from processor_live.subscription import Subscriptions
+
+log = logging.getLogger(__name__)
+
+LAGGARDS: web.AppKey[Laggards] = web.AppKey("laggards", Laggards)
+SUBSCRIPTIONS: web.AppKey[Subscriptions] = web.AppKey("subscriptions", Subscriptions)
+CONNECTIONS: web.AppKey[set[Connection]] = web.AppKey("connections", set[Connection])
+"""All that are open."""
+
+_KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4401})
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Serve one client, from the last checks of its handshake to its end."""
+    identity = request.get(IDENTITY)
+    if identity is None:
+        return refusal(401, "nobody vouched for you: the server has no authentication plugin")
+    app = request.app
+    if app[HEALTH].draining:  # it may have begun while Directus was asked
+        return unavailable("the server is stopping")
+    with app[SEATS].one_for(identity.user) as seated:
+        if not seated:
+            return refusal(429, "you have as many connections as you may; close one first")
+        ws = web.WebSocketResponse(
+            heartbeat=app[SETTINGS].ping_interval_ms / 1000,  # drops a peer silent for half of it more
+            max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses what reaches it
+            protocols=(SUBPROTOCOL,),
+            compress=False,
+            timeout=GOODBYE_SECONDS,
+        )
+        await ws.prepare(request)
+        metrics.HANDSHAKES.labels(ws.status).inc()
+        connection = _connection(request, ws)
+        app[CONNECTIONS].add(connection)
+        with metrics.CONNECTIONS.track_inprogress():
+            try:
+                await _converse(app, ws, connection)
+            finally:
+                app[CONNECTIONS].discard(connection)
+                app[LAGGARDS].discard(connection)
+    return ws
+
+
+def _connection(request: web.Request, ws: web.WebSocketResponse) -> Connection:
+    transport = cast("asyncio.Transport", request.transport)
+    bound_send_buffer(transport)
+    return Connection(
+        ws,
+        transport,
+        identity=request[IDENTITY],
+        cookie=cookie_of(request),
+        address=client_address(request),
+        threshold=request.app[SETTINGS].backpressure_threshold_bytes,
+        lag=request.app[LAGGARDS].add,
+    )
+
+
+async def _converse(app: web.Application, ws: web.WebSocketResponse, connection: Connection) -> None:
+    """Read until the connection ends; never stop reading, or aiohttp takes a peer that answers pings for dead."""
+    subscriptions = app[SUBSCRIPTIONS]
+    queue = CommandQueue(connection, subscriptions.execute, app[SETTINGS].max_commands_per_second)
+    await tell(app[CONNECTED], connection)
+    try:
+        async for message in ws:
+            if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                queue.put(message.data)
+    finally:
+        await queue.close()
+        await subscriptions.leave_all(connection)
+        if connection.goodbye is not None:
+            await connection.goodbye
+        connection.cut()
+        code = ws.close_code or 1006
+        metrics.DISCONNECTS.labels(code if code in _KNOWN_CODES else "other").inc()
+        await tell(app[DISCONNECTED], connection)
+
+
+async def drain(app: web.Application) -> None:
+    """Say goodbye to every client with 1012, within the drain time; to be called when no new ones can come."""
+    app[HEALTH].draining = True
+    connections = [*app[CONNECTIONS]]
+    for connection in connections:
+        connection.close(Disconnect.RESTART)
+    goodbyes = [connection.goodbye for connection in connections if connection.goodbye is not None]
+    if goodbyes:
+        log.info("drain.started connections=%d", len(goodbyes))
+        _, late = await asyncio.wait(goodbyes, timeout=app[SETTINGS].drain_timeout_ms / 1000)
+        for goodbye in late:
+            goodbye.cancel()
+        log.info("drain.ended late=%d", len(late))

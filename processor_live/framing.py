@@ -1,0 +1,39 @@
+"""What bytes go over the wire?
+
+A server's frames are not masked (RFC 6455 §5.1), so the bytes of a frame are the same for every receiver: each is made
+once, and may be joined with others into one write.
+"""
+
+import msgspec
+
+from processor_live.position import Position
+
+_encoder = msgspec.json.Encoder()
+_FIN_TEXT = 0x81
+_ONE_BYTE_LENGTH, _TWO_BYTE_LENGTH = 126, 127
+_ONE_BYTE_LIMIT, _TWO_BYTE_LIMIT = 126, 65_536
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return `payload` (UTF-8) as one final, unmasked text frame (RFC 6455 §5.2)."""
+    size = len(payload)
+    if size < _ONE_BYTE_LIMIT:
+        return bytes((_FIN_TEXT, size)) + payload
+    if size < _TWO_BYTE_LIMIT:
+        return bytes((_FIN_TEXT, _ONE_BYTE_LENGTH)) + size.to_bytes(2) + payload
+    return bytes((_FIN_TEXT, _TWO_BYTE_LENGTH)) + size.to_bytes(8) + payload
+
+
+def position_entry(position: Position) -> bytes:
+    """Return the JSON object of a position entry (docs/contract.md §3)."""
+    return _encoder.encode(position)
+
+
+def position_prefix(topic: str) -> bytes:
+    """Return what stands before an entry's first field in every `position` message of `topic`."""
+    return b'{"type":"position","topic":' + _encoder.encode(topic) + b","
+
+
+def position_frame(prefix: bytes, entry: bytes) -> bytes:
+    """Return the frame of a `position` message: the topic's prefix and the entry without its opening brace."""
+    return text_frame(prefix + entry[1:])

@@ -1,0 +1,204 @@
+"""Who follows which topic, and how does a position reach them all?
+
+`publish` puts a position into the latest table and, as one frame per topic, onto the pending frames of every topic that
+has members. `run` flushes: the pending frames of a topic are joined once and written once per member. The first
+position after a quiet moment goes at once; a flush that takes long stretches the interval by itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+
+from aiohttp import web
+
+from processor_live import metrics
+from processor_live.connection import Connection
+from processor_live.framing import position_entry, position_frame, position_prefix
+from processor_live.position import LatestTable, News, Position, Row, freshest
+
+Route = Callable[[str], Collection[str]]
+
+MEMBERS_PER_TURN = 256
+"""Writes of one flush before the loop may do something else: a write costs 4-14 us (docs/performance.md)."""
+DEVICES_PER_TURN = 5_000
+"""Devices looked at by `reroute` before the loop may do something else."""
+
+_COUNT = {news: metrics.POSITIONS.labels(news.value) for news in News}
+
+
+class Topic:
+    """A topic with members: what they have been shown, and what is about to be."""
+
+    __slots__ = ("members", "name", "pending", "prefix", "published", "shown")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.prefix = position_prefix(name)
+        self.members: dict[Connection, int] = {}
+        """Each with the value of `published` at which it joined: earlier frames are in its snapshot (G1)."""
+        self.shown: dict[str, int] = {}
+        """The `ts` below and at which a device is no news here (G2)."""
+        self.pending: list[tuple[str, bytes]] = []
+        self.published = 0
+        """Frames ever added."""
+
+    def add(self, position: Position, entry: bytes) -> None:
+        """Queue a position for the next flush, unless its device has been shown as new or newer."""
+        device_id = position.device_id
+        if position.ts > self.shown.get(device_id, -1):
+            self.shown[device_id] = position.ts
+            self.pending.append((device_id, position_frame(self.prefix, entry)))
+            self.published += 1
+
+    def raise_floor(self, device_id: str, ts: int | None) -> None:
+        """Let nothing of a device at or below `ts` (epoch milliseconds) be news here any more."""
+        if ts is not None and ts > self.shown.get(device_id, -1):
+            self.shown[device_id] = ts
+
+    async def flush(self) -> None:
+        """Write what is pending to every member; to be run once at a time, or the order per client would break."""
+        frames, self.pending = self.pending, []
+        end = self.published
+        begin = end - len(frames)
+        joined = b"".join([frame for _, frame in frames])
+        written = 0
+        for turn, connection in enumerate(list(self.members), 1):
+            since = self.members.get(connection, end)  # it may have left, or left and joined again
+            if since <= begin:
+                written += connection.deliver(self.name, joined, frames)
+            elif since < end:
+                own = frames[since - begin :]
+                written += connection.deliver(self.name, b"".join([frame for _, frame in own]), own)
+            if turn % MEMBERS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        metrics.DELIVERIES.inc(written)
+
+
+class Hub:
+    """All topics, their members in both directions, and the latest position of every device."""
+
+    def __init__(self, route: Route, flush_interval_s: float) -> None:
+        self.latest = LatestTable()
+        self.news = 0
+        """Newest positions ever published."""
+        self.orphans = 0
+        """Those of them whose device was in no topic."""
+        self._route = route
+        self._topics: dict[str, Topic] = {}
+        self._dirty: dict[Topic, None] = {}
+        self._wake = asyncio.Event()
+        self._flush_interval_s = flush_interval_s
+
+    def publish(self, position: Position) -> None:
+        """Take a position from a stream: show it to the members of its device's topics, if it is news."""
+        news = self.latest.offer(position)
+        _COUNT[news].inc()
+        if news is not News.NEWEST:
+            return
+        self.news += 1
+        names = self._route(position.device_id)
+        if not names:
+            self.orphans += 1
+            metrics.ORPHANS.inc()
+            return
+        topics = [topic for name in names if (topic := self._topics.get(name)) is not None]
+        if topics:
+            entry = position_entry(position)
+            for topic in topics:
+                self._add(topic, position, entry)
+
+    def _add(self, topic: Topic, position: Position, entry: bytes) -> None:
+        topic.add(position, entry)
+        if topic.pending and topic not in self._dirty:
+            self._dirty[topic] = None
+            self._wake.set()
+
+    async def reroute(self) -> None:
+        """Show the latest position of devices that a topic got since it was last asked: call it when routes change."""
+        for turn, position in enumerate(list(self.latest), 1):
+            for name in self._route(position.device_id):
+                topic = self._topics.get(name)
+                if topic is not None:
+                    self._add(topic, position, position_entry(position))
+            if turn % DEVICES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    def join(self, connection: Connection, name: str, rows: Iterable[Row]) -> list[bytes]:
+        """Make `connection` a member and return its snapshot: the position entries of the topic's devices.
+
+        `rows` are the durable store's, of the devices registered to the topic; devices that only the stream has shown
+        are added. Snapshot and membership begin at the same instant, so what the snapshot lacks will be streamed (G3)
+        and what it has will not (G2): there is no `await` in here, and the caller answers before its next one.
+        """
+        self.leave(connection, name)
+        topic = self._topics.get(name) or Topic(name)
+        stored = {row.device_id: row for row in rows}
+        unstored = (
+            Row(seen.device_id, None, None)
+            for seen in self.latest
+            if seen.device_id not in stored and name in self._route(seen.device_id)
+        )
+        entries = []
+        for row in (*stored.values(), *unstored):
+            position = freshest(row, self.latest.get(row.device_id))
+            if position is not None:
+                entries.append(self._show(topic, position))
+            topic.raise_floor(row.device_id, row.newest_ts)
+        if not topic.members:
+            self._topics[name] = topic
+            metrics.TOPICS.inc()
+        topic.members[connection] = topic.published
+        connection.topics.add(name)
+        metrics.SUBSCRIPTIONS.inc()
+        return entries
+
+    def _show(self, topic: Topic, position: Position) -> bytes:
+        """Return the entry of a snapshot's position; if it is news to others, they get it like a record (G3)."""
+        known = self.latest.get(position.device_id)
+        if known is None or position.ts > known.ts:
+            self.publish(position)
+        entry = position_entry(position)
+        if topic.members:
+            self._add(topic, position, entry)
+        topic.raise_floor(position.device_id, position.ts)
+        return entry
+
+    def leave(self, connection: Connection, name: str) -> bool:
+        """End a membership: no position of the topic follows. Return whether there was one."""
+        topic = self._topics.get(name)
+        if topic is None or topic.members.pop(connection, None) is None:
+            return False
+        connection.topics.discard(name)
+        connection.forget(name)
+        metrics.SUBSCRIPTIONS.dec()
+        if not topic.members:
+            del self._topics[name]
+            self._dirty.pop(topic, None)
+            metrics.TOPICS.dec()
+        return True
+
+    async def flush(self) -> None:
+        """Write everything that is pending."""
+        dirty, self._dirty = self._dirty, {}
+        for topic in dirty:
+            await topic.flush()
+
+    async def run(self) -> None:
+        """Flush whenever something is pending, for ever; at most once per interval."""
+        loop = asyncio.get_running_loop()
+        not_before = 0.0
+        while True:
+            await self._wake.wait()
+            if (wait := not_before - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            self._wake.clear()
+            started = loop.time()
+            await self.flush()
+            took = loop.time() - started
+            interval = max(self._flush_interval_s, 2 * took)
+            not_before = started + interval
+            metrics.FLUSH_SECONDS.observe(took)
+            metrics.FLUSH_INTERVAL.set(interval)
+
+
+HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
+"""Where a plugin publishes positions."""
