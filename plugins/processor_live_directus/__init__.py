@@ -1,0 +1,1 @@
+"""Directus: who is at the other end, and what may they see?"""

@@ -1,0 +1,194 @@
+"""What does Directus say? (docs/contract.md §6.3)"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from prometheus_async.aio import time
+from prometheus_client import Counter, Gauge, Histogram
+
+from processor_live import ENVIRON, HEALTH, Check, integer, load, one_line, url
+
+CALLS = Counter(
+    "live_directus_calls_total",
+    "Calls to Directus by kind and status, `none` when it failed to answer",
+    ["kind", "status"],
+)
+SECONDS = Histogram("live_directus_seconds", "One call to Directus, waiting for a free place included")
+WAITING = Gauge("live_directus_waiting", "Calls under way or waiting for a free place")
+
+MAX_BODY_BYTES = 65_536
+"""Answers are some hundred bytes; whoever sends more is not Directus."""
+PATIENCE_SECONDS = 4.8
+"""For a call and its wait together: the SPA gives up on a subscribe after 5 s (docs/contract.md §6.3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectusSettings:
+    """The keys of the Directus plugins."""
+
+    base_url: str = url("DIRECTUS_BASE_URL", "http://directus:8055", ("http", "https"), "where Directus answers")
+    auth_timeout_ms: int = integer(
+        "DIRECTUS_AUTH_TIMEOUT_MS", 3_000, 1, 60_000, "for one /users/me, once it has its place"
+    )
+    authz_timeout_ms: int = integer(
+        "DIRECTUS_AUTHZ_TIMEOUT_MS", 3_000, 1, 60_000, "for one event check, once it has its place"
+    )
+    max_concurrency: int = integer(
+        "DIRECTUS_MAX_CONCURRENCY", 32, 1, 1_000, "calls at the same time; a storm queues here, not there"
+    )
+
+
+class NoAnswerError(Exception):
+    """Directus failed to answer: a timeout, the network, 429, 5xx, or a body or status that is none of its own."""
+
+    def __init__(self, reason: str, status: str = "none") -> None:
+        super().__init__(reason)
+        self.status = status
+        """The HTTP status as text, `none` when there was none."""
+
+
+class _ErrorExtensions(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    code = fields.String(load_default=None, allow_none=True)
+
+
+class _Error(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    extensions = fields.Nested(_ErrorExtensions, load_default=dict)
+
+
+class _Item(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    id = fields.String(required=True)
+
+
+class _Body(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    data = fields.Nested(_Item, load_default=None, allow_none=True)
+    errors = fields.List(fields.Nested(_Error), load_default=list)
+
+
+_body_schema = _Body()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Directus answered, as far as it matters."""
+
+    status: int
+    id: str | None
+    """`data.id`, None when there is no `data`."""
+    code: str | None
+    """The first error's code, None when there is none to be read."""
+
+
+_Meaning = TypeVar("_Meaning")
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[_Meaning]):
+    """What is asked, for the metrics, and what an answer means."""
+
+    kind: str
+    read: Callable[[Answer], _Meaning]
+    """Raises `NoAnswerError` for an answer that means nothing."""
+
+
+class Directus:
+    """One Directus, asked on behalf of clients with their own cookies."""
+
+    def __init__(self, settings: DirectusSettings, check: Check) -> None:
+        self.settings = settings
+        self._base_url = settings.base_url.rstrip("/")
+        self._check = check
+        self._places = asyncio.Semaphore(settings.max_concurrency)
+        self._session: ClientSession | None = None
+
+    async def context(self, _: web.Application) -> AsyncIterator[None]:
+        """Keep an HTTP session for as long as the application runs."""
+        connector = TCPConnector(limit=self.settings.max_concurrency)
+        async with ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as self._session:
+            yield
+
+    @time(SECONDS)
+    async def get(
+        self, question: Question[_Meaning], path: str, *, cookie: str, address: str, timeout_ms: int
+    ) -> _Meaning:
+        """Ask once for `path`, no retries, no redirects, with the client's cookie verbatim and its address.
+
+        Return what the question makes of the answer. Raises `NoAnswerError`; an answer that says no is an answer.
+        """
+        headers: dict[str, str] = {hdrs.COOKIE: cookie, hdrs.ACCEPT: "application/json"}
+        if address:
+            headers[hdrs.X_FORWARDED_FOR] = address
+        with WAITING.track_inprogress():
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS), self._places:
+                    answer = await self._ask(path, headers, timeout_ms)
+                meaning = question.read(answer)
+            except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError
+                status = error.status if isinstance(error, NoAnswerError) else "none"
+                CALLS.labels(question.kind, status).inc()
+                self._check.failing(f"{question.kind}: {one_line(error)}")
+                raise NoAnswerError(one_line(error), status) from None
+        CALLS.labels(question.kind, str(answer.status)).inc()
+        self._check.good()
+        return meaning
+
+    async def _ask(self, path: str, headers: dict[str, str], timeout_ms: int) -> Answer:
+        assert self._session is not None  # noqa: S101 - the application has started
+        async with self._session.get(
+            self._base_url + path,
+            headers=headers,
+            timeout=ClientTimeout(total=timeout_ms / 1000),
+            allow_redirects=False,
+        ) as response:
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise NoAnswerError(f"status {response.status}", str(response.status))
+            return _answer(response.status, await _body(response))
+
+
+async def _body(response: ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise NoAnswerError(f"an answer of more than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _answer(status: int, body: bytes) -> Answer:
+    """Read an answer. A body that cannot be read says nothing: whether that matters depends on the status."""
+    try:
+        valid = _body_schema.loads(body)
+    except (ValidationError, ValueError, RecursionError):
+        if status == HTTPStatus.OK:
+            raise NoAnswerError("a body that is not Directus's", str(status)) from None
+        return Answer(status, None, None)
+    item, errors = valid["data"], valid["errors"]
+    return Answer(status, item["id"] if item else None, errors[0]["extensions"].get("code") if errors else None)
+
+
+DIRECTUS: web.AppKey[Directus] = web.AppKey("directus", Directus)
+
+
+def directus_of(app: web.Application) -> Directus:
+    """Return the one Directus that both plugins of this package ask."""
+    if DIRECTUS not in app:
+        settings = load(DirectusSettings, app[ENVIRON])
+        app[DIRECTUS] = Directus(settings, app[HEALTH].check("directus"))
+        app.cleanup_ctx.append(app[DIRECTUS].context)
+    return app[DIRECTUS]

@@ -1,0 +1,1 @@
+"""Postgres: what does the durable store know?"""

@@ -1,0 +1,114 @@
+"""Where was every device of an event last? The answer of the `SNAPSHOT` slot (docs/contract.md §6.2)."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import psycopg2
+from aiohttp import web
+from prometheus_async.aio import time
+from prometheus_client import Histogram
+
+from processor_live import (
+    ENVIRON,
+    FULL_TURN_DEGREES,
+    HEALTH,
+    MAX_SPEED_KMH,
+    SETTINGS,
+    SNAPSHOT,
+    Position,
+    Row,
+    SingleFlight,
+    known,
+    load,
+    one_line,
+)
+from processor_live_postgres.database import Database, PostgresSettings
+
+SECONDS = Histogram("live_snapshot_seconds", "One snapshot query; subscribes at the same moment share it")
+
+QUERY = """
+WITH device AS (
+    SELECT DISTINCT devices.imei
+    FROM entries
+    JOIN entry_devices ON entry_devices.entry_id = entries.id
+    JOIN devices ON devices.id = entry_devices.device_id  -- a uuid; positions know the device by its IMEI
+    WHERE entries.event_id = %s::uuid AND devices.imei IS NOT NULL
+)
+SELECT device.imei, newest.ts_ms, shown.ts_ms, shown.latitude, shown.longitude, shown.speed, shown.angle, {attributes}
+FROM device
+LEFT JOIN LATERAL (
+    SELECT round(extract(epoch FROM date_trunc('milliseconds', ts)) * 1000)::bigint AS ts_ms
+    FROM positions
+    WHERE device_id = device.imei AND {credible}
+    ORDER BY ts DESC
+    LIMIT 1
+) AS newest ON true
+LEFT JOIN LATERAL (
+    SELECT *, round(extract(epoch FROM date_trunc('milliseconds', ts)) * 1000)::bigint AS ts_ms
+    FROM (
+        SELECT * FROM positions WHERE device_id = device.imei AND {credible} ORDER BY ts DESC LIMIT {depth}
+    ) AS recent
+    WHERE NOT faulty
+      AND latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180  -- NaN is above every number
+      AND (latitude = 0 AND longitude = 0 AND satellites = 0) IS NOT TRUE  -- no fix
+    ORDER BY ts DESC
+    LIMIT 1
+) AS shown ON true
+"""
+"""Two index probes per device, LATERAL because DISTINCT ON would read every device's whole history."""
+
+CREDIBLE = """
+        ts > 'epoch' AND ts <= now() + interval '60 seconds'
+        AND ts <= coalesce(ingested_at, now()) + interval '60 seconds'"""
+"""Not from a bad clock: such a row would freeze its device (docs/contract.md §6.1). The first two bound the index."""
+DEPTH = 10_000
+"""Rows looked at to find one that is neither faulty nor without a fix: some hours of them, some milliseconds."""
+
+
+def setup(app: web.Application) -> None:
+    """Answer what Postgres knows of an event's devices."""
+    settings = load(PostgresSettings, app[ENVIRON])
+    timeout_ms = settings.snapshot_timeout_ms
+    database = Database(settings.url, size=settings.pool_size, statement_timeout_ms=timeout_ms)
+    app.cleanup_ctx.append(database.context)
+    check = app[HEALTH].check("snapshot")
+    attributes = "shown.attributes::text" if app[SETTINGS].include_attributes else "NULL"
+    query = QUERY.format(attributes=attributes, credible=CREDIBLE, depth=DEPTH)
+    flight = SingleFlight[str, list[Row]]()
+
+    @time(SECONDS)
+    async def read(event_id: str) -> list[Row]:
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                rows = [row_of(*columns) for columns in await database.rows(query, (event_id,))]
+        except (psycopg2.Error, OSError) as error:
+            check.failing(one_line(error))
+            raise
+        check.good()
+        return rows
+
+    async def snapshot(topic: str) -> Iterable[Row]:
+        event_id = topic.partition(":")[2]
+        return await flight.ask(event_id, lambda: read(event_id))
+
+    app[SNAPSHOT].fill(snapshot)
+
+
+def row_of(  # noqa: PLR0913, PLR0917 - one argument for each column
+    device_id: str,
+    newest_ts: int | None,
+    ts: int | None,
+    lat: float,
+    lon: float,
+    speed: float | None,
+    angle: float | None,
+    attributes: str | None,
+) -> Row:
+    """Return a row of the query; all columns but the first are None where the device has no such row."""
+    if ts is None:
+        return Row(device_id, None, newest_ts)
+    extra: Any = msgspec.Raw(attributes.encode()) if attributes and attributes.startswith("{") else None
+    position = Position(device_id, lat, lon, ts, known(speed, MAX_SPEED_KMH), known(angle, FULL_TURN_DEGREES), extra)
+    return Row(device_id, position, newest_ts)

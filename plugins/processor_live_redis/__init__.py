@@ -1,0 +1,1 @@
+"""Redis: what do the trackers say?"""

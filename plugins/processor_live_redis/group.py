@@ -1,0 +1,167 @@
+"""How does this instance read the stream without leaving a trace in anybody's way?
+
+One consumer group per instance, read with NOACK (nothing stays pending), destroyed on a clean stop. A liveness key with
+a TTL tells the groups of living instances from those that the dead have left behind.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from processor_live import one_line
+from processor_live_redis.record import entry_ms
+
+log = logging.getLogger(__name__)
+
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+"""A stream entry's id and fields."""
+
+BEGINNING = b"0-0"
+LIVENESS_TTL_SECONDS = 15
+LIVENESS_REFRESH_SECONDS = 5
+PAGE = 1_000
+"""Entries read at once while going back through the stream."""
+
+
+class InstanceTakenError(Exception):
+    """Another living process has this INSTANCE_ID: sharing its group, each would get half of the stream."""
+
+
+class Group:
+    """This instance's consumer group on the telemetry stream.
+
+    `open` it first, and again whenever `read` raised; `close` destroys it.
+    """
+
+    def __init__(self, redis: Redis, stream: str, prefix: str, instance: str) -> None:
+        self._redis = redis
+        self._stream = stream
+        self._prefix = f"{prefix}-"
+        self._instance = instance
+        self._name = self._prefix + instance
+        self._token = secrets.token_hex(8).encode()
+        self._alive_until_refresh = 0.0
+        self.last: bytes | None = None
+        """The id of the last entry read; None before the first `open`."""
+
+    async def open(self) -> None:
+        """Make the group stand after the last entry read; at the first time, at the stream's tail.
+
+        Raises `redis.RedisError`, `OSError`, or `InstanceTakenError`.
+        """
+        await self._claim()
+        if self.last is None:
+            await self._reap()
+            await self._redis.xgroup_destroy(self._stream, self._name)  # our own, from a life that ended badly
+            tail = await self.tail()
+            await self._create(tail)
+            self.last = tail
+            log.info("group.created group=%s after=%s", self._name, tail.decode())
+            return
+        # What NOACK has handed out is gone for the group, also when the connection died under the answer: rewind.
+        try:
+            await self._redis.xgroup_setid(self._stream, self._name, self.last)
+        except ResponseError:  # no such group, or no such stream; a younger stream than ours is read from its beginning
+            await self._create(self.last if _order(await self.tail()) >= _order(self.last) else BEGINNING)
+            log.info("group.recreated group=%s after=%s", self._name, self.last.decode())
+
+    async def _create(self, after: bytes) -> None:
+        await self._redis.xgroup_create(self._stream, self._name, after, mkstream=True)
+
+    async def tail(self) -> bytes:
+        """Return the id of the newest entry, `0-0` of an empty stream."""
+        async for entry_id, _ in self.backwards(None, None, limit=1):
+            return entry_id
+        return BEGINNING
+
+    async def backwards(self, newest: bytes | None, oldest_ms: int | None, limit: int) -> AsyncIterator[Entry]:
+        """Go through the stream from the entry `newest` (None: the newest there is) back in time."""
+        top = newest or b"+"
+        bottom = b"-" if oldest_ms is None else str(max(oldest_ms, 0)).encode()
+        while limit > 0:
+            page = _entries(await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, PAGE)))
+            for entry in page:
+                yield entry
+            if len(page) < PAGE:
+                return
+            limit -= len(page)
+            top = b"(" + page[-1][0]
+
+    async def read(self, count: int, block_ms: int) -> list[Entry]:
+        """Return the next entries, at most `count`, after at most `block_ms`; none when nothing came.
+
+        Raises `redis.RedisError` or `OSError`: then `open` the group anew.
+        """
+        if asyncio.get_running_loop().time() >= self._alive_until_refresh:
+            await self._stay_alive()
+        answer = await self._redis.xreadgroup(
+            self._name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
+        )
+        entries = _entries_of_one_stream(answer)
+        if entries:
+            self.last = entries[-1][0]
+        return entries
+
+    async def _claim(self) -> None:
+        """Make this instance's liveness key ours, before the group exists that it protects."""
+        if not await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS):
+            holder = await self._redis.get(self._name + ":alive")
+            if holder not in {None, self._token}:
+                raise InstanceTakenError(
+                    f"another process lives, or died within {LIVENESS_TTL_SECONDS} s, "
+                    f"with INSTANCE_ID {self._instance!r}"
+                )
+        await self._stay_alive()
+
+    async def _stay_alive(self) -> None:
+        self._alive_until_refresh = asyncio.get_running_loop().time() + LIVENESS_REFRESH_SECONDS
+        try:
+            await self._redis.set(self._name + ":alive", self._token, ex=LIVENESS_TTL_SECONDS)
+        except ResponseError as error:  # out of memory, read-only: reading may still be possible, and is what counts
+            log.warning("liveness.failed group=%s error=%r", self._name, one_line(error))
+
+    async def _reap(self) -> None:
+        """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
+        try:
+            groups = await self._redis.xinfo_groups(self._stream)
+        except ResponseError:
+            return  # no stream yet
+        for group in groups:
+            name = group["name"].decode(errors="replace")
+            if name.startswith(self._prefix) and name != self._name and not await self._redis.exists(name + ":alive"):
+                await self._redis.xgroup_destroy(self._stream, name)
+                log.info("group.reaped group=%s", name)
+
+    async def close(self) -> None:
+        """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
+        if self.last is not None:
+            await self._redis.xgroup_destroy(self._stream, self._name)
+            await self._redis.delete(self._name + ":alive")
+            log.info("group.destroyed group=%s", self._name)
+
+    def behind_ms(self, newest: bytes) -> int:
+        """Return by how much the entry `newest` is younger than the last one read."""
+        return entry_ms(newest) - entry_ms(self.last or BEGINNING)
+
+
+def _entries(answer: object) -> list[Entry]:
+    return cast("list[Entry]", answer)
+
+
+def _entries_of_one_stream(answer: Any) -> list[Entry]:  # noqa: ANN401 - redis-py types it as a union of all shapes
+    """Return the entries in the answer to a read of one stream, with RESP2 and without a callback that maps them."""
+    if not answer:
+        return []
+    ((_, entries),) = answer
+    return _entries(entries)
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    """Return what two ids are compared by: as text, `9-0` would come after `10-0`."""
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
