@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from processor_live.app import init, make_app
-from processor_live.failure import StartError
+from processor_live.failure import cannot_listen
 from processor_live.settings import SETTINGS, Settings
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,7 @@ def listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise StartError(
-            f"processor-live: cannot listen on LIVE_WS_HOST {host!r}, LIVE_WS_PORT {port}: {error.strerror or error}"
-        ) from None
+        raise cannot_listen("LIVE_WS", host, port, error) from None
 
 
 def check() -> None:

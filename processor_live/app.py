@@ -12,7 +12,7 @@ from aiohttp import web
 from processor_live import plugins
 from processor_live.background import run_in_background
 from processor_live.endpoint import CONNECTIONS, LAGGARDS, SUBSCRIPTIONS, drain, live
-from processor_live.failure import StartError
+from processor_live.failure import cannot_listen
 from processor_live.handshake import ENDPOINT_ROUTE, PATHS, check_handshake
 from processor_live.health import HEALTH, Health, make_health_app
 from processor_live.hub import HUB, Hub
@@ -81,10 +81,7 @@ async def _health_site(app: web.Application) -> AsyncIterator[None]:
         await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
     except OSError as error:
         await runner.cleanup()
-        raise StartError(
-            f"processor-live: cannot listen on METRICS_HOST {settings.metrics_host!r}, "
-            f"METRICS_PORT {settings.metrics_port}: {error.strerror or error}"
-        ) from None
+        raise cannot_listen("METRICS", settings.metrics_host, settings.metrics_port, error) from None
     host, port = runner.addresses[0][:2]
     log.info("health.listening host=%s port=%d instance=%s", host, port, settings.instance_id)
     app[HEALTH].port = port

@@ -101,7 +101,11 @@ def _refused(request: web.Request, *, seated: bool) -> web.Response | None:
 
 
 def _is_upgrade(request: web.Request) -> bool:
-    return request.version >= (1, 1) and web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request).ok
+    return (
+        request.version >= (1, 1)
+        and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == "13"  # aiohttp takes the drafts' 7 and 8, too
+        and web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request).ok
+    )
 
 
 def _is_welcome(origins: list[str], host: str, allowed: tuple[str, ...]) -> bool:

@@ -23,6 +23,8 @@ class Check:
     critical: bool
     problem: str | None
     """Why it is failing, in one line for the operator; None while it is good."""
+    _told: bool = dataclasses.field(default=False, init=False)
+    """Whether the log says that it is failing; a problem from the start is only waiting to be solved."""
 
     def __post_init__(self) -> None:
         metrics.CHECKS.labels(self.name).set(self.problem is None)
@@ -31,12 +33,14 @@ class Check:
         """Say that all is well; logged when it was not."""
         if self.problem is not None:
             self.problem = None
+            self._told = False
             metrics.CHECKS.labels(self.name).set(1)
             log.info("check.good check=%s", self.name)
 
     def failing(self, problem: str) -> None:
         """Say that something is wrong; logged when it was well before, not again while it lasts."""
-        if self.problem is None:
+        if not self._told:
+            self._told = True
             metrics.CHECKS.labels(self.name).set(0)
             log.warning("check.failing check=%s problem=%r", self.name, problem)
         self.problem = problem

@@ -5,6 +5,7 @@ a TTL tells the groups of living instances from those that the dead have left be
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -57,7 +58,6 @@ class Group:
         await self._claim()
         if self.last is None:
             await self._reap()
-            await self._redis.xgroup_destroy(self._stream, self._name)  # our own, from a life that ended badly
             tail = await self.tail()
             await self._create(tail)
             self.last = tail
@@ -126,21 +126,26 @@ class Group:
             log.warning("liveness.failed group=%s error=%r", self._name, one_line(error))
 
     async def _reap(self) -> None:
-        """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
+        """Destroy the groups of dead instances, and our own from a life that ended badly.
+
+        A living instance has its key before it has a group, so it is safe.
+        """
         try:
             groups = await self._redis.xinfo_groups(self._stream)
         except ResponseError:
             return  # no stream yet
         for group in groups:
             name = group["name"].decode(errors="replace")
-            if name.startswith(self._prefix) and name != self._name and not await self._redis.exists(name + ":alive"):
+            ours = name == self._name
+            if ours or (name.startswith(self._prefix) and not await self._redis.exists(name + ":alive")):
                 await self._redis.xgroup_destroy(self._stream, name)
                 log.info("group.reaped group=%s", name)
 
     async def close(self) -> None:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
         if self.last is not None:
-            await self._redis.xgroup_destroy(self._stream, self._name)
+            with contextlib.suppress(ResponseError):  # no stream, so no group either
+                await self._redis.xgroup_destroy(self._stream, self._name)
             await self._redis.delete(self._name + ":alive")
             log.info("group.destroyed group=%s", self._name)
 

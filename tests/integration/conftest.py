@@ -1,0 +1,67 @@
+"""A platform for each test: real Redis and Postgres, a stand-in Directus, and the service in between."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import ClientSession, DummyCookieJar, web
+from aiohttp.test_utils import TestServer
+from redis.asyncio import Redis
+
+from processor_live_demo.access import Access, User
+from processor_live_demo.directus import make_directus
+from tests.integration.platform import Platform, Trackers
+from tests.servers import Database
+
+ANA = "ana@rally.al"
+BEN = "ben@rally.al"
+
+
+@pytest.fixture
+def event(database: Database) -> str:
+    """Id of an event that Ana may follow."""
+    return database.add_event()
+
+
+@pytest.fixture
+def topic(event: str) -> str:
+    """The event's topic."""
+    return f"event:{event}"
+
+
+@pytest.fixture
+def access(event: str) -> Access:
+    """What Directus knows: Ana may follow the event, Ben nothing."""
+    return Access([User(email=ANA, password="pw", events={event}), User(email=BEN, password="pw", events=set())])
+
+
+@pytest.fixture
+def cookie(access: Access) -> str:
+    """Ana's `Cookie` header."""
+    return access.sign_in(ANA)
+
+
+@pytest.fixture
+async def platform(
+    redis_url: str,
+    redis: Redis,
+    stream: str,
+    database: Database,
+    access: Access,
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]],
+) -> AsyncIterator[Platform]:
+    """A deployment without an instance yet; what a test wants in the database is there before it starts one."""
+    directus = await aiohttp_server(make_directus(access))
+    environ = {
+        "REDIS_URL": redis_url,
+        "REDIS_TELEMETRY_STREAM": stream,
+        "LIVE_BROADCAST_GROUP_PREFIX": f"{stream}:live",
+        "LIVE_BROADCAST_BATCH_BLOCK_MS": "100",
+        "POSTGRES_URL": database.url,
+        "DIRECTUS_BASE_URL": str(directus.make_url("")).rstrip("/"),
+        "METRICS_HOST": "127.0.0.1",
+        "METRICS_PORT": "0",
+    }
+    async with ClientSession(cookie_jar=DummyCookieJar()) as session:
+        platform = Platform(environ, database, Trackers(redis, stream), session)
+        yield platform
+        await platform.stop()

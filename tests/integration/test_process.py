@@ -1,0 +1,144 @@
+"""Does the service start and stop as an operator expects, as a process of its own?"""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from processor_live_demo.embedded import free_port
+from tests.integration.platform import EVENTUALLY_SECONDS, Platform, Viewer, now_ms
+from tests.servers import Database
+
+Start = Callable[..., Awaitable[Process]]
+
+SERVE = ("-m", "processor_live", "serve")
+
+
+@pytest.fixture
+async def start(platform: Platform) -> AsyncIterator[Start]:
+    """Starts a Python with the platform's environment; its log comes on stderr."""
+    processes: list[Process] = []
+
+    async def run(*args: str, **settings: str) -> Process:
+        environ = {**os.environ, **platform.environ, "LIVE_WS_HOST": "127.0.0.1", "LIVE_WS_PORT": "0", **settings}
+        environ = {key: value for key, value in environ.items() if value != "unset"}
+        processes.append(await asyncio.create_subprocess_exec(sys.executable, *args, stderr=PIPE, env=environ))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def logged(process: Process, pattern: str) -> re.Match[str]:
+    """Return the match in the first line of the log that has one."""
+    assert process.stderr is not None
+    lines = []
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        while line := (await process.stderr.readline()).decode():
+            lines.append(line)
+            if match := re.search(pattern, line):
+                return match
+    raise AssertionError(f"no {pattern} in {''.join(lines)}")
+
+
+async def viewer_of(platform: Platform, url: str, cookie: str) -> Viewer:
+    return Viewer(await platform.session.ws_connect(url, headers={"Cookie": cookie}))
+
+
+@pytest.mark.parametrize("way", ["serve", "aiohttp.web"])
+async def test_sigterm_says_goodbye_destroys_the_group_and_exits_0(
+    platform: Platform, start: Start, database: Database, redis: Redis, stream: str, event: str, topic: str,
+    cookie: str, way: str,
+) -> None:  # fmt: skip
+    database.register(event, "1")
+    if way == "serve":
+        process = await start(*SERVE)
+        port = int((await logged(process, r"live\.listening host=127\.0\.0\.1 port=(\d+)"))[1])
+    else:
+        port = free_port()
+        process = await start("-m", "aiohttp.web", "-H", "127.0.0.1", "-P", str(port), "processor_live.app:init")
+    await logged(process, r"group\.created")
+    await logged(process, r"check\.good check=fanout")
+    viewer = await viewer_of(platform, f"ws://127.0.0.1:{port}/ws-live", cookie)
+    await viewer.snapshot(topic)
+    ts = now_ms()
+    await platform.trackers.report("1", ts)
+    await viewer.until("1", ts)
+    assert len(await redis.xinfo_groups(stream)) == 1
+    process.send_signal(signal.SIGTERM)
+    assert await viewer.close_code() == 1012
+    _, log = await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in log
+    assert cookie.encode() not in log
+    assert await redis.xinfo_groups(stream) == []
+    assert await redis.keys(f"*{stream}*") == [stream]
+
+
+async def test_ctrl_c_ends_it_as_quietly(platform: Platform, start: Start) -> None:
+    process = await start(*SERVE)
+    await logged(process, r"live\.listening")
+    process.send_signal(signal.SIGINT)
+    _, log = await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in log
+    assert platform.runners == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"REDIS_URL": "unset"}, "REDIS_URL is not set: it must be a URL redis://… or rediss://… or unix://…"),
+        ({"POSTGRES_URL": "mysql://me:secret@db/x"}, "POSTGRES_URL is 'mysql://***@db/x': it must be a URL postgres"),
+        ({"LIVE_WS_PORT": "70000"}, "LIVE_WS_PORT is '70000': it must be a whole number from 0 to 65535"),
+        (
+            {"LIVE_PLUGINS": "auth,teleport"},
+            "there is no plugin 'teleport', named in LIVE_PLUGINS: installed are auth,",
+        ),
+        ({"LIVE_PLUGINS": "auth,auth"}, "LIVE_PLUGINS names 'auth' twice"),
+    ],
+)
+@pytest.mark.parametrize("args", [SERVE, ("-m", "processor_live", "check")], ids=["serve", "check"])
+async def test_a_bad_setting_stops_the_start_with_one_line(
+    start: Start, args: tuple[str, ...], settings: dict[str, str], said: str
+) -> None:
+    process = await start(*args, **settings)
+    _, log = await process.communicate()
+    (line,) = log.decode().splitlines()
+    assert line.startswith(f"processor-live: {said}")
+    assert "secret" not in line
+    assert process.returncode == 1
+
+
+async def test_a_busy_port_stops_the_start_with_one_line(start: Start) -> None:
+    first = await start(*SERVE)
+    port = (await logged(first, r"live\.listening host=127\.0\.0\.1 port=(\d+)"))[1]
+    _, log = await (await start(*SERVE, LIVE_WS_PORT=port)).communicate()
+    (line,) = log.decode().splitlines()
+    assert (
+        line
+        == f"processor-live: cannot listen on LIVE_WS_HOST '127.0.0.1', LIVE_WS_PORT {port}: Address already in use"
+    )
+
+
+async def test_a_busy_metrics_port_stops_the_start_with_one_line(start: Start) -> None:
+    first = await start(*SERVE)
+    port = (await logged(first, r"health\.listening host=127\.0\.0\.1 port=(\d+)"))[1]
+    second = await start(*SERVE, METRICS_PORT=port)
+    _, log = await second.communicate()
+    assert second.returncode == 1
+    assert (
+        log.decode()
+        .splitlines()[-1]
+        .startswith("processor-live: cannot listen on METRICS_HOST '127.0.0.1', METRICS_PORT")
+    )
+    assert b"Traceback" not in log
