@@ -32,8 +32,14 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True, rename={"device_
 
 
 def known(value: float | None, maximum: float) -> float | None:
-    """Return `value` when it is known, not zero and at most `maximum`, else None: absent means absent."""
-    return value if value is not None and 0 < value <= maximum else None
+    """Return `value` when it is known, not zero and at most `maximum`, else None: absent means absent.
+
+    A whole number comes back as `int`: on the wire `87`, not `87.0`.
+    """
+    if value is None or not 0 < value <= maximum:
+        return None
+    whole = int(value)
+    return whole if whole == value else value
 
 
 def epoch_ms(moment: datetime) -> int:

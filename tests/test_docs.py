@@ -1,0 +1,90 @@
+"""What the documents say is what the code does."""
+
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import processor_live
+from processor_live import AUTHORIZE, Verdict
+from processor_live.app import make_app
+from processor_live.plugins import ENTRY_POINTS
+from processor_live.protocol import EXPLANATIONS, Disconnect, ErrorCode
+from processor_live.settings import Setting, Settings, settings_of
+from processor_live_directus.client import DirectusSettings
+from processor_live_postgres.database import PostgresSettings
+from processor_live_redis.fanout import RedisSettings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
+def row(setting: Setting) -> str:
+    default = "**required**" if setting.default is None else f"`{setting.default}`" if setting.default else ""
+    return f"| `{setting.key}` | {default} | {setting.allowed} | {setting.about} |"
+
+
+def test_the_readme_has_the_settings_of_the_code_and_no_others() -> None:
+    declared = [
+        row(setting)
+        for settings in (Settings, RedisSettings, PostgresSettings, DirectusSettings)
+        for setting in settings_of(settings)
+    ]
+    assert re.findall(r"^\| `[A-Z_]+` \|.*\|$", README, re.MULTILINE) == declared
+
+
+def test_the_contract_has_every_setting_with_its_default() -> None:
+    section = CONTRACT.partition("\n## 7.")[2].partition("\n## 8.")[0]
+    for settings in (Settings, RedisSettings, PostgresSettings, DirectusSettings):
+        for setting in settings_of(settings):
+            (line,) = [line for line in section.splitlines() if f"`{setting.key}`" in line]
+            default = setting.default
+            assert (f"`{default}`" if default else "required" if default is None else "empty") in line
+
+
+def test_the_contract_has_every_error_code_and_every_close_code() -> None:
+    for code in ErrorCode:
+        assert f"| `{code}` |" in CONTRACT
+    for why in Disconnect:
+        assert f"\n| {why.code} |" in CONTRACT
+    assert set(EXPLANATIONS) == set(ErrorCode) - {ErrorCode.INVALID_MESSAGE}
+
+
+def test_the_plugin_guide_names_all_that_a_plugin_may_import_and_nothing_else() -> None:
+    table = PLUGINS.partition("## What you may import")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", table.replace("processor_live", ""))) >= set(processor_live.__all__)
+    for name in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table, re.MULTILINE):
+        assert set(re.findall(r"`(\w+)`", name)) <= set(processor_live.__all__)
+
+
+async def test_the_plugin_guides_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PLUGINS, re.DOTALL)
+    (tmp_path / "open_day.py").write_text(example, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    app = make_app({"LIVE_PLUGINS": "open_day:setup", "OPEN_DAY_TOPIC": "event:1"})
+    anybody: Any = None
+    assert await app[AUTHORIZE].answer(anybody, "event:1") is Verdict.ALLOW
+    assert await app[AUTHORIZE].answer(anybody, "event:2") is Verdict.FORBIDDEN
+
+
+def test_the_default_plugins_are_the_installed_ones() -> None:
+    installed = {point.name for point in entry_points(group=ENTRY_POINTS)}
+    assert installed == {"auth", "authorization", "routing", "snapshot", "fanout"}
+    assert all(f"`{name}`" in README for name in installed)
+
+
+def test_every_file_that_the_documents_link_to_exists() -> None:
+    for document in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_section_of_the_contract_that_the_code_cites_exists() -> None:
+    sections = set(re.findall(r"^#{2,3} (\d(?:\.\d)?)", CONTRACT, re.MULTILINE))
+    for source in (*(ROOT / "processor_live").glob("*.py"), *(ROOT / "plugins").glob("*/*.py")):
+        cited = re.findall(r"contract\.md §(\d(?:\.\d)?)", source.read_text(encoding="utf-8"))
+        assert set(cited) <= sections, source.name
