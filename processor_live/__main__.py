@@ -14,12 +14,18 @@ from processor_live.settings import SETTINGS, Settings
 
 log = logging.getLogger(__name__)
 
+INTERRUPTED = 130
+"""128 and the number of the signal, as shells have it."""
 BACKLOG = 4_096
 """Handshakes that may wait to be accepted: a restart brings every spectator at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line. Raises `SystemExit`: 0 after a clean stop, 1 with one line on stderr, 2 on wrong usage."""
+    """Run the command line.
+
+    Raises `SystemExit`: 0 after a clean stop, 1 with one line on stderr, 2 on wrong usage, 130 for a Ctrl-C during the
+    start.
+    """
     parser = argparse.ArgumentParser(
         prog="processor-live",
         description="The live channel: Redis stream to WebSockets. Settings come from the environment.",
@@ -27,10 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve on LIVE_WS_HOST:LIVE_WS_PORT until SIGTERM or SIGINT")
     commands.add_parser("check", help="read the settings, load the plugins, say whether that went well")
-    if parser.parse_args(argv).command == "serve":
-        serve()
-    else:
-        check()
+    command = {"serve": serve, "check": check}[parser.parse_args(argv).command]
+    try:
+        command()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
 
 
 def serve() -> None:

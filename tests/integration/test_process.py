@@ -86,7 +86,7 @@ async def test_sigterm_says_goodbye_destroys_the_group_and_exits_0(
 
 async def test_ctrl_c_ends_it_as_quietly(platform: Platform, start: Start) -> None:
     process = await start(*SERVE)
-    await logged(process, r"live\.listening")
+    await logged(process, r"check\.good check=fanout")
     process.send_signal(signal.SIGINT)
     _, log = await process.communicate()
     assert process.returncode == 0
