@@ -22,7 +22,9 @@ MAX_CONTROL_MESSAGES = 256
 MAX_CONTROL_BYTES = 8_388_608
 """The same in bytes: twenty snapshots of some thousand devices."""
 GOODBYE_SECONDS = 2.0
-"""What a client may take to answer a close frame before the connection is cut."""
+"""What a client may take to read up to the close frame before the connection is cut."""
+GOODBYE_LOOK_SECONDS = 0.05
+"""How often it is looked whether it has."""
 
 Frames = Sequence[tuple[str, bytes]]
 """Position frames in order, each with the id of its device."""
@@ -41,7 +43,7 @@ class Connection:
 
     __slots__ = (
         "_control", "_control_bytes", "_lag", "_mailbox", "_taken_bytes", "_threshold", "_transport", "_ws",
-        "address", "cookie", "goodbye", "identity", "topics",
+        "address", "cookie", "goodbye", "identity", "topics", "why",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact of a connection
@@ -73,6 +75,8 @@ class Connection:
         """The topics it is a member of; the hub's to change."""
         self.goodbye: asyncio.Task[None] | None = None
         """Closing it, once the server has decided to."""
+        self.why: Disconnect | None = None
+        """The reason for that."""
 
     @property
     def lagging(self) -> bool:
@@ -164,8 +168,9 @@ class Connection:
         return self._taken_bytes - unsent_bytes(self._transport)
 
     def close(self, why: Disconnect) -> None:
-        """Send what control messages wait and a close frame; cut the connection if the client does not answer it."""
+        """Send what control messages wait and a close frame; cut the connection if the client does not read them."""
         if self.goodbye is None:
+            self.why = why
             self.goodbye = asyncio.create_task(self._say_goodbye(why))
 
     async def _say_goodbye(self, why: Disconnect) -> None:
@@ -175,7 +180,11 @@ class Connection:
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await self._ws.close(code=why.code, message=why.reason.encode())
+                while self._transport.get_write_buffer_size():  # noqa: ASYNC110 - aiohttp waits for less, and has no event
+                    await asyncio.sleep(GOODBYE_LOOK_SECONDS)
         except TimeoutError:
+            pass
+        finally:  # also when it is cancelled
             self.cut()
 
     def cut(self) -> None:

@@ -87,9 +87,9 @@ async def _converse(app: web.Application, ws: web.WebSocketResponse, connection:
         await queue.close()
         await subscriptions.leave_all(connection)
         if connection.goodbye is not None:
-            await connection.goodbye
+            await asyncio.wait([connection.goodbye])  # the drain may cancel it
         connection.cut()
-        code = ws.close_code or 1006
+        code = connection.why.code if connection.why is not None else ws.close_code or 1006
         metrics.DISCONNECTS.labels(code if code in _KNOWN_CODES else "other").inc()
         await tell(app[DISCONNECTED], connection)
 

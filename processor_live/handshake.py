@@ -76,7 +76,11 @@ async def check_handshake(request: web.Request, handler: Handler) -> web.StreamR
         if refused is not None:
             metrics.HANDSHAKES.labels(refused.status).inc()
             return refused
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:  # the other way to answer, in aiohttp
+            metrics.HANDSHAKES.labels(error.status).inc()
+            raise
         if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
             metrics.HANDSHAKES.labels(response.status).inc()
         return response

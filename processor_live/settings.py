@@ -53,7 +53,7 @@ def redacted(url: str) -> str:
     """Return `url` without what may be a secret: its user part and its query; `***` when it is no URL at all."""
     if "://" not in url:
         return "***"
-    return re.sub(r"\?.*", "?***", re.sub(r"//.*@", "//***@", url))
+    return re.sub(r"(?s)\?.*", "?***", re.sub(r"(?s)//.*@", "//***@", url))
 
 
 def _setting(setting: Setting) -> Any:  # noqa: ANN401 - stands where a dataclass expects a default
@@ -152,7 +152,7 @@ class Settings:
     )  # fmt: skip
     metrics_port: int = integer("METRICS_PORT", 9090, 0, 65535, "their port; 0 picks a free port and logs it")
     plugins: tuple[str, ...] = words(
-        "LIVE_PLUGINS", "auth,authorization,routing,snapshot,fanout", r"[\w.-]+(?::[\w.]+)?",
+        "LIVE_PLUGINS", "auth,authorization,routing,snapshot,fanout", r"\w[\w.-]*(?::[\w.]+)?",
         "a comma-separated list of plugin names or module:function", "what to install, in this order",
     )  # fmt: skip
     allowed_origins: tuple[str, ...] = words(

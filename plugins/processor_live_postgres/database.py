@@ -17,7 +17,7 @@ import psycopg2
 from aiohttp import web
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from processor_live import integer, url
+from processor_live import StartError, integer, url
 
 CONNECT_SECONDS = 3.0
 ROWS_PER_TURN = 500
@@ -42,6 +42,17 @@ class PostgresSettings:
         86_400_000,
         "how often the table of devices and their events is read",
     )
+
+    def __post_init__(self) -> None:
+        try:
+            ports = parse_dsn(self.url).get("port", "")
+        except psycopg2.ProgrammingError:  # its message may quote the password
+            ports = "unreadable"
+        if not all(port.isdecimal() for port in ports.split(",") if port):
+            raise StartError(
+                "processor-live: POSTGRES_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must be "
+                "percent-encoded, and a port is a number"
+            )
 
 
 class Database:

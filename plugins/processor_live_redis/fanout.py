@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import Counter, Gauge
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -26,6 +27,7 @@ from processor_live import (
     Check,
     Hub,
     Position,
+    StartError,
     integer,
     load,
     one_line,
@@ -75,6 +77,15 @@ class RedisSettings:
     block_ms: int = integer(
         "LIVE_BROADCAST_BATCH_BLOCK_MS", 1_000, 1, 5_000, "how long one read waits for the first entry"
     )
+
+    def __post_init__(self) -> None:
+        try:
+            parse_url(self.url)
+        except ValueError:  # its message may quote a part of the password
+            raise StartError(
+                "processor-live: REDIS_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must be "
+                "percent-encoded, and a port is a number"
+            ) from None
 
 
 def setup(app: web.Application) -> None:
@@ -127,6 +138,7 @@ class Fanout:
             settings.url,
             protocol=2,  # the shapes that `group` reads
             socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=None,  # see PatientRedis; redis-py's default of 5 s would cut the longest blocking read
             retry=Retry(NoBackoff(), 0),  # a read repeated blindly would lose what the first one was given
         )
         redis = PatientRedis(pool, settings.block_ms / 1000 + GRACE_SECONDS)

@@ -95,7 +95,7 @@ class Group:
     async def read(self, count: int, block_ms: int) -> list[Entry]:
         """Return the next entries, at most `count`, after at most `block_ms`; none when nothing came.
 
-        Raises `redis.RedisError` or `OSError`: then `open` the group anew.
+        Raises `redis.RedisError`, `OSError` or `InstanceTakenError`: then `open` the group anew.
         """
         if asyncio.get_running_loop().time() >= self._alive_until_refresh:
             await self._stay_alive()
@@ -109,21 +109,22 @@ class Group:
 
     async def _claim(self) -> None:
         """Make this instance's liveness key ours, before the group exists that it protects."""
-        if not await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS):
-            holder = await self._redis.get(self._name + ":alive")
-            if holder not in {None, self._token}:
-                raise InstanceTakenError(
-                    f"another process lives, or died within {LIVENESS_TTL_SECONDS} s, "
-                    f"with INSTANCE_ID {self._instance!r}"
-                )
+        await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS)
         await self._stay_alive()
 
     async def _stay_alive(self) -> None:
+        if await self._is_taken():  # also while we read: who was frozen for longer than the TTL may have a successor
+            raise InstanceTakenError(
+                f"another process lives, or died within {LIVENESS_TTL_SECONDS} s, with INSTANCE_ID {self._instance!r}"
+            )
         self._alive_until_refresh = asyncio.get_running_loop().time() + LIVENESS_REFRESH_SECONDS
         try:
             await self._redis.set(self._name + ":alive", self._token, ex=LIVENESS_TTL_SECONDS)
         except ResponseError as error:  # out of memory, read-only: reading may still be possible, and is what counts
             log.warning("liveness.failed group=%s error=%r", self._name, one_line(error))
+
+    async def _is_taken(self) -> bool:
+        return await self._redis.get(self._name + ":alive") not in {None, self._token}
 
     async def _reap(self) -> None:
         """Destroy the groups of dead instances, and our own from a life that ended badly.
@@ -143,7 +144,7 @@ class Group:
 
     async def close(self) -> None:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
-        if self.last is not None:
+        if self.last is not None and not await self._is_taken():
             with contextlib.suppress(ResponseError):  # no stream, so no group either
                 await self._redis.xgroup_destroy(self._stream, self._name)
             await self._redis.delete(self._name + ":alive")

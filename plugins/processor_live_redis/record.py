@@ -66,6 +66,7 @@ class RecordDecoder:
             raise UnusableRecordError(Flaw.TOO_LARGE, f"{len(payload)} bytes")
         try:
             record = self._decode(payload)
+            attributes = _attributes(record)
         except msgspec.ValidationError as error:
             raise UnusableRecordError(Flaw.MALFORMED, str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -84,7 +85,7 @@ class RecordDecoder:
             ts,
             known(record.speed, MAX_SPEED_KMH),
             known(record.angle, FULL_TURN_DEGREES),
-            _attributes(record),
+            attributes,
         )
 
 
@@ -92,6 +93,7 @@ def _attributes(record: _Record) -> Any:  # noqa: ANN401 - as Position has it
     if not isinstance(record, _RecordWithAttributes):
         return None
     raw = bytes(record.attributes)  # a copy: it would keep the whole payload alive
+    raw.decode()  # skipped over unread: a client that got it as text would have to hang up (RFC 6455 §8.1)
     return msgspec.Raw(raw) if raw.startswith(b"{") else None
 
 

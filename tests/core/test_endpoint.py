@@ -1,0 +1,158 @@
+"""An open connection is read to its end, everybody concerned is told, and a stop says goodbye to all."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, web
+
+from processor_live.connection import GOODBYE_SECONDS, Connection
+from processor_live.endpoint import CONNECTIONS, drain
+from processor_live.signals import CONNECTED, DISCONNECTED
+from tests.core.door import COOKIE, Browser, Start
+from tests.core.wire import metric, until
+
+
+def app_of(browser: Browser) -> web.Application:
+    """Return the application at whose door the browser is."""
+    assert browser.app is not None
+    return browser.app
+
+
+async def close_code(socket: ClientWebSocketResponse) -> int | None:
+    """Read to the end and return the server's close code."""
+    async for message in socket:
+        assert message.type is WSMsgType.TEXT
+    return socket.close_code
+
+
+def flow_of(socket: ClientWebSocketResponse) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return how a client stops reading, and how it begins again."""
+    connection = socket._response.connection
+    assert connection is not None
+    transport = connection.transport
+    assert isinstance(transport, asyncio.Transport)
+    return transport.pause_reading, transport.resume_reading
+
+
+async def test_a_connection_has_who_and_from_where_and_lasts_as_long_as_it_is_open(start: Start) -> None:
+    browser, before = await start(), metric("live_connections")
+    async with browser.ws_connect("/ws-live", headers={**COOKIE, "User": "ben", "X-Forwarded-For": "203.0.113.5"}):
+        (connection,) = app_of(browser)[CONNECTIONS]
+        assert (connection.identity.user, connection.cookie) == ("ben", "session=1")
+        assert connection.address == "203.0.113.5"
+        assert metric("live_connections") - before == 1
+    await until(lambda: not app_of(browser)[CONNECTIONS])
+    assert metric("live_connections") == before
+
+
+async def test_the_beginning_and_the_end_of_a_connection_are_told(
+    environ: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, Connection]] = []
+
+    async def connected(connection: Connection) -> None:
+        told.append(("connected", connection))
+
+    async def disconnected(connection: Connection) -> None:
+        told.append(("disconnected", connection))
+
+    def setup(app: web.Application) -> None:
+        app[CONNECTED].append(connected)
+        app[DISCONNECTED].append(disconnected)
+
+    monkeypatch.setattr("tests.core.door.listen", setup, raising=False)
+    browser = await start(**{**environ, "LIVE_PLUGINS": "tests.core.door:listen"})
+    async with browser.ws_connect("/ws-live", headers=COOKIE):
+        await until(lambda: bool(told))
+        (connection,) = app_of(browser)[CONNECTIONS]
+    await until(lambda: len(told) == 2)
+    assert told == [("connected", connection), ("disconnected", connection)]
+
+
+async def test_what_a_client_says_is_answered_on_the_socket(start: Start) -> None:
+    browser = await start()
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        await socket.send_json({"type": "unsubscribe", "topic": "event:1"})
+        assert await socket.receive_json() == {"type": "unsubscribed", "topic": "event:1"}
+        await socket.send_bytes(b"{}")
+        assert (await socket.receive_json())["code"] == "invalid-message"
+
+
+async def test_a_message_may_have_4_kib_and_not_a_byte_more(start: Start) -> None:
+    browser = await start()
+    longest = json.dumps({"type": "unsubscribe", "topic": ""})
+    longest = json.dumps({"type": "unsubscribe", "topic": "x" * (4_096 - len(longest))})
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        await socket.send_str(longest)
+        assert (await socket.receive_json())["type"] == "unsubscribed"
+        await socket.send_str(longest + " ")
+        assert await close_code(socket) == 1009
+
+
+@pytest.mark.parametrize(("code", "label"), [(1000, "1000"), (4000, "other")])
+async def test_a_clients_own_close_is_counted_by_its_code_if_that_is_known(start: Start, code: int, label: str) -> None:
+    browser, before = await start(), metric("live_disconnects_total", code=label)
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        await socket.close(code=code)
+    await until(lambda: metric("live_disconnects_total", code=label) - before == 1)
+
+
+async def test_a_connection_that_breaks_counts_as_1006(start: Start) -> None:
+    browser, before = await start(), metric("live_disconnects_total", code="1006")
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        assert socket._response.connection is not None
+        assert socket._response.connection.transport is not None
+        socket._response.connection.transport.abort()
+        await until(lambda: metric("live_disconnects_total", code="1006") - before == 1)
+    assert app_of(browser)[CONNECTIONS] == set()
+
+
+async def test_a_stop_says_goodbye_to_everybody_with_1012_and_lets_nobody_in(start: Start) -> None:
+    browser = await start()
+    async with (
+        browser.ws_connect("/ws-live", headers=COOKIE) as one,
+        browser.ws_connect("/ws-live", headers=COOKIE) as other,
+    ):
+        _, *codes = await asyncio.gather(drain(app_of(browser)), close_code(one), close_code(other))
+        assert codes == [1012, 1012]
+        async with browser.get("/ws-live") as response:
+            assert response.status == 426
+
+
+async def test_who_is_behind_at_the_goodbye_gets_all_that_was_sent_and_the_close_frame(start: Start) -> None:
+    browser, before = await start(), metric("live_disconnects_total", code="1012")
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        (connection,) = app_of(browser)[CONNECTIONS]
+        pause, resume = flow_of(socket)
+        pause()
+        sent = 0
+        while not connection._transport.get_write_buffer_size():
+            connection.send(b"x" * 10_000)
+            sent += 1
+        stop = asyncio.create_task(drain(app_of(browser)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        resume()
+        received = [message async for message in socket]
+        assert (len(received), socket.close_code) == (sent, 1012)
+        await stop
+    await until(lambda: metric("live_disconnects_total", code="1012") - before == 1)
+
+
+async def test_who_reads_nothing_is_cut_when_the_drain_timeout_is_over(start: Start) -> None:
+    browser, before = await start(LIVE_WS_DRAIN_TIMEOUT_MS="50"), metric("live_disconnects_total", code="1012")
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        (connection,) = app_of(browser)[CONNECTIONS]
+        pause, resume = flow_of(socket)
+        pause()
+        while not connection.lagging:
+            connection.send(b"x" * 10_000)
+        started = asyncio.get_running_loop().time()
+        await drain(app_of(browser))
+        assert asyncio.get_running_loop().time() - started < GOODBYE_SECONDS
+        await until(lambda: not app_of(browser)[CONNECTIONS])
+        resume()
+        assert await close_code(socket) == 1006
+    assert metric("live_disconnects_total", code="1012") - before == 1

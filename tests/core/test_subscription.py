@@ -1,0 +1,220 @@
+"""A subscribe is authorized once, and answered with what the topic shows or with a reason to act on."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from processor_live.app import make_app
+from processor_live.connection import Connection
+from processor_live.endpoint import SUBSCRIPTIONS
+from processor_live.hub import HUB
+from processor_live.position import Row
+from processor_live.protocol import Command, Kind, Verdict
+from processor_live.signals import SUBSCRIBED, UNSUBSCRIBED
+from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from tests.core.wire import Client, Message, metric
+from tests.core.world import fix
+
+EVENT, OTHER = "event:1", "event:2"
+
+
+class Service:
+    """Subscriptions with a directory and a database that say what the test wants, and one client."""
+
+    def __init__(self) -> None:
+        app = make_app({"LIVE_PLUGINS": ",", "LIVE_WS_MAX_SUBSCRIPTIONS": "2"})
+        self.hub, self.subscriptions = app[HUB], app[SUBSCRIPTIONS]
+        self.verdict: Verdict | Exception = Verdict.ALLOW
+        self.rows: Iterable[Row] | Exception = ()
+        self.during_snapshot: Callable[[], None] = lambda: None
+        """What happens between the database's answer and its arrival."""
+        self.asked: list[tuple[str, str]] = []
+        """Which slot was asked about which topic, in order."""
+        self.told: list[tuple[str, str]] = []
+        """Which signal told of which topic, in order."""
+        app[AUTHORIZE].fill(self._authorize)
+        app[SNAPSHOT].fill(self._snapshot)
+        app[ROUTE].fill(lambda _: (EVENT,))
+        app[SUBSCRIBED].append(self._subscribed)
+        app[UNSUBSCRIBED].append(self._unsubscribed)
+        self.client = Client()
+
+    async def _authorize(self, connection: Connection, topic: str) -> Verdict:
+        assert connection is self.client.connection
+        self.asked.append(("AUTHORIZE", topic))
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict
+
+    async def _snapshot(self, topic: str) -> Iterable[Row]:
+        self.asked.append(("SNAPSHOT", topic))
+        self.during_snapshot()
+        if isinstance(self.rows, Exception):
+            raise self.rows
+        return self.rows
+
+    async def _subscribed(self, connection: Connection, topic: str) -> None:
+        assert connection is self.client.connection
+        self.told.append(("subscribed", topic))
+
+    async def _unsubscribed(self, connection: Connection, topic: str) -> None:
+        assert connection is self.client.connection
+        self.told.append(("unsubscribed", topic))
+
+    async def ask(self, kind: Kind, topic: str) -> Message:
+        """Carry out a command and return its answer, which must be the only message."""
+        before = len(self.client.messages)
+        await self.subscriptions.execute(self.client.connection, Command(kind, topic, "7"))
+        (answer,) = self.client.messages[before:]
+        assert (answer["topic"], answer["id"]) == (topic, "7")
+        return answer
+
+    async def subscribe(self, topic: str = EVENT) -> Any:  # noqa: ANN401 - whatever the snapshot is
+        """Subscribe and return the error's code, or the snapshot as device and `ts`."""
+        answer = await self.ask(Kind.SUBSCRIBE, topic)
+        if answer["type"] == "error":
+            return answer["code"]
+        return {entry["deviceId"]: entry["ts"] for entry in answer["snapshot"]}
+
+    async def publish(self, device: str, ts: int) -> list[tuple[str, int]]:
+        """Publish a position and return all that the client was ever sent of the event."""
+        self.hub.publish(fix(device, ts))
+        await self.hub.flush()
+        return self.client.positions(EVENT)
+
+
+@pytest.fixture
+def service() -> Service:
+    """A service that allows everything and stores nothing."""
+    return Service()
+
+
+async def test_a_subscribe_is_authorized_once_then_answered_with_the_snapshot_and_told(service: Service) -> None:
+    service.rows = [Row("d1", fix("d1", 3), 3)]
+    assert await service.subscribe() == {"d1": 3}
+    assert service.asked == [("AUTHORIZE", EVENT), ("SNAPSHOT", EVENT)]
+    assert service.told == [("subscribed", EVENT)]
+    assert service.client.connection.topics == {EVENT}
+    assert await service.publish("d1", 4) == [("d1", 4)]
+    assert len(service.asked) == 2, "none per record"
+
+
+async def test_until_a_plugin_fills_the_slots_every_subscribe_is_forbidden() -> None:
+    app, client = make_app({"LIVE_PLUGINS": ","}), Client()
+    await app[SUBSCRIPTIONS].execute(client.connection, Command(Kind.SUBSCRIBE, EVENT, None))
+    assert [message["code"] for message in client.messages] == ["forbidden"]
+    assert client.connection.topics == set()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (Verdict.UNKNOWN_TOPIC, "unknown-topic"),
+        (Verdict.FORBIDDEN, "forbidden"),
+        (Verdict.NOT_FOUND, "not-found"),
+        (Verdict.UNDECIDED, "error"),
+    ],
+)
+async def test_a_refusal_has_its_code_asks_no_store_and_leaves_the_connection_open(
+    service: Service, verdict: Verdict, code: str
+) -> None:
+    before = metric("live_commands_total", answer=code)
+    service.verdict = verdict
+    assert await service.subscribe() == code
+    assert service.asked == [("AUTHORIZE", EVENT)]
+    assert service.told == []
+    assert service.client.connection.topics == set()
+    assert service.client.connection.goodbye is None
+    assert metric("live_commands_total", answer=code) - before == 1
+
+
+async def test_a_session_that_has_ended_is_told_and_then_closes_with_4401(service: Service) -> None:
+    service.verdict = Verdict.SESSION_ENDED
+    assert await service.subscribe() == "session-ended"
+    assert await service.client.goodbye() == 4401
+
+
+async def test_an_authorization_plugin_that_raises_decides_nothing(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = metric("live_plugin_failures_total", call="AUTHORIZE")
+    service.verdict = RuntimeError("a bug")
+    assert await service.subscribe() == "error"
+    assert metric("live_plugin_failures_total", call="AUTHORIZE") - before == 1
+    assert [record.message for record in caplog.records] == ["authorize.failed"]
+
+
+async def test_a_database_that_fails_leaves_what_the_stream_has_shown(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    before = metric("live_snapshot_failures_total")
+    service.rows = TimeoutError()
+    await service.publish("d1", 3)
+    assert await service.subscribe() == {"d1": 3}
+    assert metric("live_snapshot_failures_total") - before == 1
+    assert caplog.records == [], "one line a client would be a flood while the database is down"
+
+
+async def test_subscribing_again_is_authorized_again_and_has_a_fresh_snapshot(service: Service) -> None:
+    assert await service.subscribe() == {}
+    await service.publish("d1", 3)
+    assert await service.subscribe() == {"d1": 3}
+    assert [slot for slot, _ in service.asked].count("AUTHORIZE") == 2
+    assert await service.publish("d1", 4) == [("d1", 3), ("d1", 4)]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FORBIDDEN, Verdict.NOT_FOUND, Verdict.SESSION_ENDED])
+async def test_who_is_refused_on_subscribing_again_has_lost_the_topic(service: Service, verdict: Verdict) -> None:
+    await service.subscribe()
+    service.verdict = verdict
+    await service.subscribe()
+    assert service.client.connection.topics == set()
+    assert service.told == [("subscribed", EVENT), ("unsubscribed", EVENT)]
+    assert await service.publish("d1", 3) == []
+
+
+async def test_who_cannot_be_decided_about_keeps_the_topic(service: Service) -> None:
+    await service.subscribe()
+    service.verdict = Verdict.UNDECIDED
+    assert await service.subscribe() == "error"
+    assert await service.publish("d1", 3) == [("d1", 3)]
+
+
+async def test_topics_over_the_limit_are_refused_unasked_held_ones_are_not(service: Service) -> None:
+    assert [await service.subscribe(topic) for topic in (EVENT, OTHER, "event:3")] == [{}, {}, "too-many-subscriptions"]
+    assert await service.subscribe(OTHER) == {}
+    assert [topic for slot, topic in service.asked if slot == "AUTHORIZE"] == [EVENT, OTHER, OTHER]
+    await service.ask(Kind.UNSUBSCRIBE, EVENT)
+    assert await service.subscribe("event:3") == {}
+
+
+async def test_unsubscribing_ends_the_positions_and_is_told(service: Service) -> None:
+    await service.subscribe()
+    service.hub.publish(fix("d1", 1))
+    assert (await service.ask(Kind.UNSUBSCRIBE, EVENT))["type"] == "unsubscribed"
+    assert service.told[-1] == ("unsubscribed", EVENT)
+    assert await service.publish("d1", 2) == []
+
+
+async def test_unsubscribing_from_a_topic_not_held_is_answered_and_not_told(service: Service) -> None:
+    assert (await service.ask(Kind.UNSUBSCRIBE, EVENT))["type"] == "unsubscribed"
+    assert service.told == service.asked == []
+
+
+async def test_what_is_published_while_the_database_is_asked_is_in_the_snapshot(service: Service) -> None:
+    service.rows = [Row("d1", fix("d1", 3), 3)]
+    service.during_snapshot = lambda: service.hub.publish(fix("d1", 5))
+    assert await service.subscribe() == {"d1": 5}
+    assert await service.publish("d1", 5) == []
+
+
+async def test_a_connection_that_ends_leaves_all_its_topics_and_each_is_told(service: Service) -> None:
+    await service.subscribe(EVENT)
+    await service.subscribe(OTHER)
+    await service.subscriptions.leave_all(service.client.connection)
+    assert service.client.connection.topics == set()
+    assert sorted(service.told[2:]) == [("unsubscribed", EVENT), ("unsubscribed", OTHER)]
+    assert await service.publish("d1", 1) == []

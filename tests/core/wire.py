@@ -1,0 +1,187 @@
+"""What stands in for the network: a client whose reading is in the hands of the test."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from processor_live.connection import Connection, Identity
+
+Message = dict[str, Any]
+TEXT, CLOSE = 0x1, 0x8
+FIN = 0x80
+
+
+class Frame(NamedTuple):
+    """One frame as RFC 6455 §5.2 has it: final, unmasked, without extensions."""
+
+    opcode: int
+    payload: bytes
+
+
+def frames(data: bytes) -> tuple[list[Frame], bytes]:
+    """Return the complete frames at the beginning of `data`, and what is left."""
+    complete = []
+    while len(data) >= 2:
+        first, length = data[0], data[1]
+        assert first & ~0xF == FIN, "a frame is final and has no reserved bits"
+        assert length < FIN, "a server does not mask (RFC 6455 §5.1)"
+        extended = {126: 2, 127: 8}.get(length, 0)
+        begin = 2 + extended
+        if len(data) < begin:
+            break
+        size = int.from_bytes(data[2:begin]) if extended else length
+        if len(data) < begin + size:
+            break
+        complete.append(Frame(first & 0xF, data[begin : begin + size]))
+        data = data[begin + size :]
+    return complete, data
+
+
+class Transport(asyncio.Transport):
+    """A transport to a client that reads everything at once, or only what the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+        self.wrote = asyncio.Event()
+        self._closing = False
+        self._written = bytearray()
+        self._read_bytes = 0
+        self._reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self._closing, "nothing is written to a transport that is closed"
+        self._written += data
+        if self._reading:
+            self._read_bytes = len(self._written)
+        self.wrote.set()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._written) - self._read_bytes
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self.aborted = self._closing = True
+
+    def stall(self) -> None:
+        """Let the client read nothing from now on."""
+        self._reading = False
+
+    def read(self, size: int) -> None:
+        """Let the client read so many bytes more, and then no further."""
+        self._reading = False
+        self._read_bytes = min(self._read_bytes + size, len(self._written))
+
+    def read_all(self) -> None:
+        """Let the client read everything, now and from now on."""
+        self._reading = True
+        self._read_bytes = len(self._written)
+
+    @property
+    def received(self) -> bytes:
+        """What the client has read."""
+        return bytes(self._written[: self._read_bytes])
+
+    @property
+    def written(self) -> bytes:
+        """What the server has sent."""
+        return bytes(self._written)
+
+
+class Socket(web.WebSocketResponse):
+    """A WebSocket after its handshake: it can be closed, and waits for the client's own close frame."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        """Set while the client answers a close frame at once."""
+        self.answers.set()
+        self._to = transport
+        self._is_closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._is_closed
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        assert drain
+        if self._is_closed:
+            return False
+        self._is_closed = True
+        payload = code.to_bytes(2) + message
+        self._to.write(bytes((FIN | CLOSE, len(payload))) + payload)
+        await self.answers.wait()
+        return True
+
+
+class Client:
+    """A client and the server's `Connection` to it."""
+
+    def __init__(
+        self, *, threshold: int = 65_536, user: str = "ana", lag: Callable[[Connection], None] | None = None
+    ) -> None:
+        self.transport = Transport()
+        self.socket = Socket(self.transport)
+        self.lagged: list[Connection] = []
+        """The connection, as often as it said that it lags."""
+        self.connection = Connection(
+            self.socket,
+            self.transport,
+            identity=Identity(user),
+            cookie="session=1",
+            address="192.0.2.7",
+            threshold=threshold,
+            lag=lag or self.lagged.append,
+        )
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that the client has read, in order."""
+        return [json.loads(frame.payload) for frame in self.frames if frame.opcode == TEXT]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All frames that the client has read."""
+        return frames(self.transport.received)[0]
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the server's close frame, which must be the last of all; None when there is none."""
+        codes = [int.from_bytes(frame.payload[:2]) for frame in self.frames if frame.opcode == CLOSE]
+        assert not codes or self.frames[-1].opcode == CLOSE
+        assert len(codes) <= 1
+        return codes[0] if codes else None
+
+    async def goodbye(self) -> int | None:
+        """Read to the end of a connection that is being closed, and return the close code."""
+        assert self.connection.goodbye is not None
+        await until(lambda: self.socket.closed)
+        self.transport.read_all()
+        await self.connection.goodbye
+        assert not self.transport.aborted
+        return self.close_code
+
+    def positions(self, topic: str) -> list[tuple[str, int]]:
+        """Return device and `ts` of the positions read, of one topic."""
+        mine = (each for each in self.messages if each["type"] == "position" and each["topic"] == topic)
+        return [(each["deviceId"], each["ts"]) for each in mine]
+
+
+def metric(name: str, **labels: str) -> float:
+    """Return what a metric says now."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn until `condition()` holds; the test's timeout ends it otherwise."""
+    while not condition():  # noqa: ASYNC110 - there is no event for what a client has read
+        await asyncio.sleep(0)

@@ -1,0 +1,356 @@
+"""Directus is asked once, in time and in the client's name; what is no answer of its own is a failure to answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from multidict import CIMultiDict
+
+from processor_live import Check, load, one_line
+from processor_live_demo.access import Access, Handler
+from processor_live_demo.directus import answer, silence
+from processor_live_demo.embedded import free_port
+from processor_live_directus.client import MAX_BODY_BYTES, Answer, Directus, DirectusSettings, NoAnswerError, Question
+from tests.core.wire import metric
+from tests.directus.conftest import ANA, EVENT, Gate
+from tests.running import EVENTUALLY_SECONDS, Diary, until
+
+CALLS = "live_directus_calls_total"
+SECRET = "q8zz7secret"
+ANYTHING = Question("users", lambda answer: answer)
+Ask = Callable[..., Awaitable[Answer]]
+
+
+@asynccontextmanager
+async def client_of(base_url: str, check: Check, places: int = 1) -> AsyncIterator[Directus]:
+    """Run a client of a Directus."""
+    environ = {"DIRECTUS_BASE_URL": base_url, "DIRECTUS_MAX_CONCURRENCY": str(places)}
+    directus = Directus(load(DirectusSettings, environ), check)
+    context = directus.context(web.Application())
+    await anext(context)
+    try:
+        yield directus
+    finally:
+        assert [None async for _ in context] == []
+
+
+@pytest.fixture
+def check() -> Check:
+    return Check("directus", critical=False, problem=None)
+
+
+@pytest.fixture
+async def directus(directus_url: str, check: Check) -> AsyncIterator[Directus]:
+    """A client of the stand-in."""
+    async with client_of(directus_url, check, places=4) as directus:
+        yield directus
+
+
+async def ask(
+    directus: Directus,
+    cookie: str = f"session={SECRET}",
+    address: str = "192.0.2.7",
+    timeout_ms: int = 10_000,
+    question: Question[Any] = ANYTHING,
+    path: str = "/users/me?fields=id",
+) -> Any:  # noqa: ANN401 - whatever the question makes of it
+    """Ask one question."""
+    return await directus.get(question, path, cookie=cookie, address=address, timeout_ms=timeout_ms)
+
+
+async def failure(directus: Directus, **more: Any) -> NoAnswerError:  # noqa: ANN401 - as `ask` has it
+    """Ask, and return the failure to answer; neither it nor what a traceback shows of it holds the cookie."""
+    with pytest.raises(NoAnswerError) as caught:
+        await ask(directus, **more)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert SECRET not in one_line(caught.value) + repr(caught.value)
+    return caught.value
+
+
+async def test_what_directus_says_is_read(directus: Directus, access: Access, cookie: str, check: Check) -> None:
+    check.failing("before")
+    user = access.users[ANA]
+    assert await ask(directus, cookie) == Answer(200, user.id, None)
+    assert await ask(directus, cookie, path=f"/items/events/{EVENT}?fields=id") == Answer(200, EVENT, None)
+    assert await ask(directus) == Answer(401, None, "INVALID_CREDENTIALS")
+    assert check.problem is None
+
+
+COOKIES = [
+    "directus_session_token=abc",
+    "other=1; directus_session_token=abc; directus_session_token=def",
+    'quoted="a,b;c"; empty=; =nameless; spaces = around ',
+    "garbage without an equals sign",
+    "utf-8=Durr\u00ebs",
+]
+
+
+@pytest.mark.parametrize("cookie", COOKIES)
+async def test_the_cookie_goes_verbatim_with_the_clients_address_and_nothing_else(
+    directus: Directus, access: Access, cookie: str
+) -> None:
+    await ask(directus, cookie, "2001:db8::7", path="/users/me?fields=id,email")
+    [call] = access.calls
+    assert call.path == "/users/me?fields=id,email"
+    headers = CIMultiDict(call.headers)
+    assert headers.getall("Cookie") == [cookie.strip()]
+    assert headers.getall("X-Forwarded-For") == ["2001:db8::7"]
+    assert {name.lower() for name in headers} <= {
+        *("host", "cookie", "x-forwarded-for", "accept", "accept-encoding", "user-agent"),
+    }
+
+
+async def test_without_an_address_none_is_claimed(directus: Directus, access: Access) -> None:
+    await ask(directus, address="")
+    assert "X-Forwarded-For" not in access.calls[0].headers
+
+
+async def test_a_cookie_that_directus_sets_is_not_kept(
+    directus_url: str, access: Access, check: Check, cookie: str
+) -> None:
+    """It would sign the next viewer in as this one."""
+    access.overrides["users"] = answer(200, body=b'{"data":{"id":"x"}}', headers={"Set-Cookie": cookie})
+    named = directus_url.replace("127.0.0.1", "localhost")  # a cookie jar would take nothing from a mere address
+    async with client_of(named, check) as directus:
+        await ask(directus)
+        del access.overrides["users"]
+        assert (await ask(directus)).status == 401
+    assert access.calls[1].headers["Cookie"] == f"session={SECRET}"
+
+
+async def test_a_slash_at_the_end_of_the_base_url_does_no_harm(
+    directus_url: str, check: Check, cookie: str, access: Access
+) -> None:
+    async with client_of(directus_url + "/", check) as directus:
+        assert (await ask(directus, cookie)).status == 200
+    assert access.calls[0].path == "/users/me?fields=id"
+
+
+HTML = b"<!doctype html><title>502</title>"
+FAILURES = {
+    "429": ("429", answer(429, headers={"Retry-After": "1"})),
+    "429 with a body": ("429", answer(429, body=b'{"errors":[{"extensions":{"code":"REQUESTS_EXCEEDED"}}]}')),
+    "500": ("500", answer(500, body=b'{"errors":[{"extensions":{"code":"INTERNAL_SERVER_ERROR"}}]}')),
+    "502": ("502", answer(502, body=HTML)),
+    "503": ("503", answer(503, body=b'{"errors":[{"extensions":{"code":"SERVICE_UNAVAILABLE"}}]}')),
+    "503 with data": ("503", answer(503, body=b'{"data":{"id":"1"}}')),
+    "599": ("599", answer(599)),
+    "html": ("200", answer(200, body=HTML)),
+    "empty": ("200", answer(200)),
+    "half": ("200", answer(200, body=b'{"data":{"id":')),
+    "not utf-8": ("200", answer(200, body=b'{"data":{"id":"\xff"}}')),
+    "list": ("200", answer(200, body=b'{"data":[{"id":"1"}]}')),
+    "a list itself": ("200", answer(200, body=b"[]")),
+    "null itself": ("200", answer(200, body=b"null")),
+    "no id": ("200", answer(200, body=b'{"data":{}}')),
+    "null id": ("200", answer(200, body=b'{"data":{"id":null}}')),
+    "number id": ("200", answer(200, body=b'{"data":{"id":1}}')),
+    "deep": ("200", answer(200, body=b'{"data":' + b"[" * 30_000 + b"]" * 30_000 + b"}")),
+    "huge": ("none", answer(200, body=b'{"data":{"id":"1"},"x":"' + b"x" * MAX_BODY_BYTES + b'"}')),
+    "huge refusal": ("none", answer(403, body=b" " * (MAX_BODY_BYTES + 1))),
+    "broken compression": ("none", answer(200, body=b"no gzip", headers={"Content-Encoding": "gzip"})),
+}
+
+
+@pytest.mark.parametrize(("status", "override"), FAILURES.values(), ids=FAILURES)
+async def test_what_is_no_answer_of_directus_is_a_failure(
+    directus: Directus, access: Access, check: Check, status: str, override: Handler
+) -> None:
+    access.overrides["users"] = override
+    before = metric(CALLS, kind="users", status=status)
+    assert (await failure(directus)).status == status
+    assert len(access.calls) == 1, "no retries"
+    assert metric(CALLS, kind="users", status=status) - before == 1
+    assert check.problem is not None
+    del access.overrides["users"]
+    await ask(directus)
+    assert check.problem is None
+
+
+async def test_the_largest_answer_that_is_read(directus: Directus, access: Access) -> None:
+    body = b'{"data":{"id":"1"}}'
+    access.overrides["users"] = answer(200, body=body + b" " * (MAX_BODY_BYTES - len(body)))
+    assert (await ask(directus)).id == "1"
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(directus: Directus, access: Access) -> None:
+    async def pour(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while request.transport is not None:
+            try:
+                await response.write(b" " * 65_536)
+            except ConnectionError:
+                break
+        return response
+
+    access.overrides["users"] = pour
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        assert "65536 bytes" in str(await failure(directus))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(directus: Directus, access: Access, directus_url: str, status: int) -> None:
+    access.overrides["users"] = answer(status, headers={"Location": f"{directus_url}/items/events/{EVENT}"})
+    assert await ask(directus) == Answer(status, None, None)
+    assert access.calls_by_kind() == {"users": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN","reason":1},"x":1}],"y":2}', "FORBIDDEN"),
+        (b'{"errors":[{"extensions":{"code":"A"}},{"extensions":{"code":"B"}}]}', "A"),
+        (b'{"errors":[{"message":"no"}]}', None),
+        (b'{"errors":[{"extensions":{}}]}', None),
+        (b'{"errors":[{"extensions":{"code":null}}]}', None),
+        (b'{"errors":[{"extensions":{"code":7}}]}', None),
+        (b'{"errors":[]}', None),
+        (b'{"errors":null}', None),
+        (b'{"errors":"FORBIDDEN"}', None),
+        (HTML, None),
+        (b"", None),
+        (b"[" * 60_000, None),
+    ],
+)
+async def test_a_refusal_has_the_code_of_its_first_error_or_none(
+    directus: Directus, access: Access, body: bytes, code: str | None
+) -> None:
+    access.overrides["users"] = answer(403, body=body)
+    assert await ask(directus) == Answer(403, None, code)
+
+
+async def test_data_that_is_null_is_an_answer_without_id(directus: Directus, access: Access) -> None:
+    access.overrides["users"] = answer(200, body=b'{"data":null}')
+    assert await ask(directus) == Answer(200, None, None)
+
+
+async def test_silence_is_a_failure_after_the_timeout(directus: Directus, access: Access, check: Check) -> None:
+    access.overrides["users"] = silence()
+    before = metric(CALLS, kind="users", status="none")
+    assert (await failure(directus, timeout_ms=50)).status == "none"
+    assert metric(CALLS, kind="users", status="none") - before == 1
+    assert "Timeout" in str(check.problem)
+
+
+async def test_an_answer_that_stops_in_the_middle_is_a_failure_after_the_timeout(
+    directus: Directus, access: Access
+) -> None:
+    gone = asyncio.Event()
+
+    async def stop(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"data":')
+        await gone.wait()
+        return response
+
+    access.overrides["users"] = stop
+    assert (await failure(directus, timeout_ms=100)).status == "none"
+    gone.set()
+
+
+async def test_a_connection_that_is_refused_or_cut_is_a_failure(
+    directus: Directus, access: Access, check: Check
+) -> None:
+    async def cut(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    access.overrides["users"] = cut
+    assert (await failure(directus)).status == "none"
+    assert len(access.calls) <= 2, "aiohttp asks once more where it takes the connection for a stale one"
+    async with client_of(f"http://127.0.0.1:{free_port()}", check) as nobody:
+        assert (await failure(nobody)).status == "none"
+
+
+async def test_an_answer_that_the_question_can_make_nothing_of_is_a_failure(
+    directus: Directus, cookie: str, check: Check
+) -> None:
+    def puzzled(answer: Answer) -> None:
+        raise NoAnswerError(f"status {answer.status}", str(answer.status))
+
+    before = metric(CALLS, kind="events", status="200")
+    assert (await failure(directus, cookie=cookie, question=Question("events", puzzled))).status == "200"
+    assert metric(CALLS, kind="events", status="200") - before == 1
+    assert check.problem == "events: NoAnswerError: status 200"
+
+
+async def test_so_many_calls_at_the_same_time_and_no_more(directus: Directus, access: Access) -> None:
+    gate = access.overrides["users"] = Gate()
+    waiting = metric("live_directus_waiting")
+    calls = [asyncio.create_task(ask(directus, f"session={number}")) for number in range(20)]
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        await until(lambda: gate.inside == 4)
+        assert metric("live_directus_waiting") - waiting == 20
+        assert len(access.calls) == 4
+        gate.opened.set()
+        assert [answer.id for answer in await asyncio.gather(*calls)] == ["1"] * 20
+    assert gate.most == 4
+    assert metric("live_directus_waiting") == waiting
+
+
+async def test_waiting_for_a_place_ends_with_the_patience_of_a_viewer(
+    directus_url: str, access: Access, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = access.overrides["users"] = Gate()
+    async with client_of(directus_url, check) as directus:
+        first = asyncio.create_task(ask(directus, timeout_ms=60_000))
+        await gate.entered.wait()
+        with monkeypatch.context() as patch:
+            patch.setattr("processor_live_directus.client.PATIENCE_SECONDS", 0.1)
+            assert (await failure(directus, timeout_ms=60_000)).status == "none"
+        assert len(access.calls) == 1, "who has waited in vain never came to ask"
+        gate.opened.set()
+        assert (await first).status == 200
+        assert (await ask(directus)).status == 200, "the place is free again"
+
+
+async def test_the_timeout_of_a_call_begins_when_it_has_its_place(
+    directus_url: str, access: Access, check: Check
+) -> None:
+    access.overrides["users"] = gate = Gate()
+    async with client_of(directus_url, check) as directus:
+        first = asyncio.create_task(failure(directus, timeout_ms=500))
+        await gate.entered.wait()
+        second = asyncio.create_task(ask(directus, timeout_ms=500))
+        assert (await first).status == "none"
+        gate.opened.set()
+        assert (await second).status == 200
+
+
+async def test_who_is_cancelled_gives_the_place_back_and_counts_as_nothing(
+    directus_url: str, access: Access, check: Check
+) -> None:
+    gate = access.overrides["users"] = Gate()
+    async with client_of(directus_url, check) as directus:
+        call = asyncio.create_task(ask(directus))
+        await gate.entered.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        gate.opened.set()
+        assert (await ask(directus)).status == 200
+    assert check.problem is None
+
+
+@pytest.mark.parametrize("override", [answer(503), answer(200, body=HTML), silence(), None])
+async def test_the_cookie_is_never_logged(
+    directus: Directus, access: Access, override: Handler | None, diary: Diary
+) -> None:
+    if override is None:
+        await ask(directus)
+    else:
+        access.overrides["users"] = override
+        await failure(directus, timeout_ms=50)
+        assert diary.count("check.failing check=directus") == 1
+    assert diary.count(SECRET) == 0
+
+
+async def test_a_cookie_that_is_no_header_is_a_failure_that_does_not_quote_it(directus: Directus) -> None:
+    assert (await failure(directus, cookie=f"a={SECRET}\r\nAuthorization: Bearer x")).status == "none"
