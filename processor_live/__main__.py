@@ -1,6 +1,7 @@
 """How is the service started by hand? `processor-live serve`, `processor-live check`."""
 
 import argparse
+import asyncio
 import logging
 import os
 import socket
@@ -11,8 +12,9 @@ from aiohttp import web
 from processor_live.app import init, make_app
 from processor_live.failure import cannot_listen
 from processor_live.settings import SETTINGS, Settings
+from processor_live.workers import Workers, end_with_parent, shared_socket
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("processor_live")  # not `__main__`
 
 INTERRUPTED = 130
 """128 and the number of the signal, as shells have it."""
@@ -31,22 +33,57 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="The live channel: Redis stream to WebSockets. Settings come from the environment.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve on LIVE_WS_HOST:LIVE_WS_PORT until SIGTERM or SIGINT")
+    serving = commands.add_parser("serve", help="serve on LIVE_WS_HOST:LIVE_WS_PORT until SIGTERM or SIGINT")
+    serving.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes that share the port, METRICS_PORT and the N-1 after it",
+    )
+    serving.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # one of them
     commands.add_parser("check", help="read the settings, load the plugins, say whether that went well")
-    command = {"serve": serve, "check": check}[parser.parse_args(argv).command]
+    chosen = parser.parse_args(argv)
     try:
-        command()
+        if chosen.command == "check":
+            check()
+        elif chosen.workers > 1:
+            serve_together(chosen.workers)
+        else:
+            serve(worker=chosen.worker)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 
 
-def serve() -> None:
-    """Serve until SIGTERM or SIGINT."""
+def _count(said: str) -> int:
+    if not said.isdecimal() or int(said) < 1:
+        raise argparse.ArgumentTypeError(f"{said!r} is not a whole number of at least 1")
+    return int(said)
+
+
+def serve(*, worker: bool) -> None:
+    """Serve until SIGTERM or SIGINT; a `worker` shares the port with others and ends with its parent."""
     app = init()
     settings = app[SETTINGS]
-    sock = listen(settings)
+    if worker:
+        app.cleanup_ctx.append(end_with_parent)
+        sock = shared_socket(settings)
+    else:
+        sock = listen(settings)
     log.info("live.listening host=%s port=%d", *sock.getsockname()[:2])
     web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG)
+
+
+def serve_together(count: int) -> None:
+    """Serve with several workers until SIGTERM or SIGINT. Raises `SystemExit`."""
+    settings = init()[SETTINGS]  # whatever would stop a worker's start stops ours
+
+    async def run() -> int:
+        workers = Workers(count, settings, os.environ)
+        log.info("live.listening host=%s port=%d workers=%d", settings.ws_host, workers.port, count)
+        return await workers.run()
+
+    raise SystemExit(asyncio.run(run()))
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -56,22 +56,17 @@ class Group:
         Raises `redis.RedisError`, `OSError`, or `InstanceTakenError`.
         """
         await self._claim()
-        if self.last is None:
-            await self._reap()
-            tail = await self.tail()
-            await self._create(tail)
-            self.last = tail
-            log.info("group.created group=%s after=%s", self._name, tail.decode())
-            return
-        # What NOACK has handed out is gone for the group, also when the connection died under the answer: rewind.
+        tail = await self.tail()
+        after = tail if self.last is None else self.last
         try:
-            await self._redis.xgroup_setid(self._stream, self._name, self.last)
+            # also when the group is there: it may be of a life that ended badly, and what NOACK has handed out is gone
+            # for the group, even when the connection died under the answer
+            await self._redis.xgroup_setid(self._stream, self._name, after)
         except ResponseError:  # no such group, or no such stream; a younger stream than ours is read from its beginning
-            await self._create(self.last if _order(await self.tail()) >= _order(self.last) else BEGINNING)
-            log.info("group.recreated group=%s after=%s", self._name, self.last.decode())
-
-    async def _create(self, after: bytes) -> None:
-        await self._redis.xgroup_create(self._stream, self._name, after, mkstream=True)
+            start = after if _order(tail) >= _order(after) else BEGINNING
+            await self._redis.xgroup_create(self._stream, self._name, start, mkstream=True)
+            log.info("group.created group=%s after=%s", self._name, start.decode())
+        self.last = after
 
     async def tail(self) -> bytes:
         """Return the id of the newest entry, `0-0` of an empty stream."""
@@ -109,7 +104,8 @@ class Group:
 
     async def _claim(self) -> None:
         """Make this instance's liveness key ours, before the group exists that it protects."""
-        await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS)
+        with contextlib.suppress(ResponseError):  # it says why in a moment, if it still cannot write
+            await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS)
         await self._stay_alive()
 
     async def _stay_alive(self) -> None:
@@ -122,23 +118,21 @@ class Group:
             await self._redis.set(self._name + ":alive", self._token, ex=LIVENESS_TTL_SECONDS)
         except ResponseError as error:  # out of memory, read-only: reading may still be possible, and is what counts
             log.warning("liveness.failed group=%s error=%r", self._name, one_line(error))
+            return
+        await self._reap()
 
     async def _is_taken(self) -> bool:
         return await self._redis.get(self._name + ":alive") not in {None, self._token}
 
     async def _reap(self) -> None:
-        """Destroy the groups of dead instances, and our own from a life that ended badly.
-
-        A living instance has its key before it has a group, so it is safe.
-        """
+        """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
         try:
             groups = await self._redis.xinfo_groups(self._stream)
         except ResponseError:
             return  # no stream yet
         for group in groups:
             name = group["name"].decode(errors="replace")
-            ours = name == self._name
-            if ours or (name.startswith(self._prefix) and not await self._redis.exists(name + ":alive")):
+            if name.startswith(self._prefix) and not await self._redis.exists(name + ":alive"):
                 await self._redis.xgroup_destroy(self._stream, name)
                 log.info("group.reaped group=%s", name)
 

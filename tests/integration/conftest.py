@@ -1,5 +1,9 @@
 """A platform for each test: real Redis and Postgres, a stand-in Directus, and the service in between."""
 
+import os
+import sys
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -10,6 +14,7 @@ from redis.asyncio import Redis
 from processor_live_demo.access import Access, User
 from processor_live_demo.directus import make_directus
 from tests.integration.platform import Platform, Trackers
+from tests.integration.process import Start
 from tests.servers import Database
 
 ANA = "ana@rally.al"
@@ -64,4 +69,22 @@ async def platform(
     async with ClientSession(cookie_jar=DummyCookieJar()) as session:
         platform = Platform(environ, database, Trackers(redis, stream), session)
         yield platform
-        await platform.stop()
+        await platform.close()
+
+
+@pytest.fixture
+async def start(platform: Platform) -> AsyncIterator[Start]:
+    """Starts a Python with the platform's environment; its log comes on stderr."""
+    processes: list[Process] = []
+
+    async def run(*args: str, **settings: str) -> Process:
+        environ = {**os.environ, **platform.environ, "LIVE_WS_HOST": "127.0.0.1", "LIVE_WS_PORT": "0", **settings}
+        environ = {key: value for key, value in environ.items() if value != "unset"}
+        processes.append(await create_subprocess_exec(sys.executable, *args, stderr=PIPE, env=environ))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType, web
 from redis.asyncio import Redis
 
 from processor_live.app import make_app
@@ -40,6 +40,19 @@ class Trackers:
 
     async def report(self, imei: str, ts: int, **fields: object) -> str:
         """Send one record, of `ts` in epoch milliseconds, and return the id of its entry."""
+        return await self.send(self._record(imei, ts, **fields), imei)
+
+    async def drive(self, imeis: Sequence[str], start: int, steps: int) -> None:
+        """Send a record of every device for every millisecond from `start` on."""
+        for step in range(steps):
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for imei in imeis:
+                    entry: Any = {"payload": self._record(imei, start + step)}
+                    _ = pipeline.xadd(self.stream, entry)
+                await pipeline.execute()
+
+    @staticmethod
+    def _record(imei: str, ts: int, **fields: object) -> str:
         record = {
             "device_id": imei,
             "timestamp": moment(ts).isoformat(),
@@ -53,7 +66,7 @@ class Trackers:
             "attributes": {"239": 1},
             **fields,
         }
-        return await self.send(json.dumps(record), imei)
+        return json.dumps(record)
 
     async def send(self, payload: str | bytes, imei: str = "") -> str:
         """Send a payload as it is."""
@@ -122,7 +135,12 @@ class Live:
 
     app: web.Application
     url: str
-    session: ClientSession
+    platform: "Platform"
+
+    @property
+    def session(self) -> ClientSession:
+        """For requests of the test's own."""
+        return self.platform.session
 
     async def handshake(self, **headers: str) -> tuple[int, Mapping[str, str], str]:
         """Ask for an upgrade and return status, headers and text of the refusal."""
@@ -138,8 +156,7 @@ class Live:
 
     async def viewer(self, cookie: str, **options: Any) -> Viewer:  # noqa: ANN401 - as aiohttp has them
         """Connect somebody who is signed in."""
-        headers = {"Cookie": cookie, **options.pop("headers", {})}
-        return Viewer(await self.session.ws_connect(f"{self.url}/ws-live", headers=headers, **options))
+        return await self.platform.viewer(f"{self.url}/ws-live", cookie, **options)
 
     async def readiness(self) -> tuple[int, Message]:
         """Return what `/readyz` says."""
@@ -163,6 +180,14 @@ class Platform:
     trackers: Trackers
     session: ClientSession
     runners: list[web.AppRunner] = field(default_factory=list)
+    viewers: list[Viewer] = field(default_factory=list)
+
+    async def viewer(self, url: str, cookie: str, **options: Any) -> Viewer:  # noqa: ANN401 - as aiohttp has them
+        """Connect somebody who is signed in and stays until the test is over."""
+        headers = {"Cookie": cookie, **options.pop("headers", {})}
+        socket = await self.session.ws_connect(url, headers=headers, timeout=ClientWSTimeout(ws_close=1), **options)
+        self.viewers.append(Viewer(socket))
+        return self.viewers[-1]
 
     async def start(self, **settings: str) -> Live:
         """Start an instance, and wait until it welcomes viewers."""
@@ -180,7 +205,13 @@ class Platform:
         self.runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return Live(app, f"http://127.0.0.1:{runner.addresses[0][1]}", self.session)
+        return Live(app, f"http://127.0.0.1:{runner.addresses[0][1]}", self)
+
+    async def close(self) -> None:
+        """Let all viewers leave, then stop all instances: nobody is left who would not answer a goodbye."""
+        for viewer in self.viewers:
+            await viewer.socket.close()
+        await self.stop()
 
     async def stop(self) -> None:
         """Stop all instances."""

@@ -1,57 +1,14 @@
 """Does the service start and stop as an operator expects, as a process of its own?"""
 
-import asyncio
-import os
-import re
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis
 
 from processor_live_demo.embedded import free_port
-from tests.integration.platform import EVENTUALLY_SECONDS, Platform, Viewer, now_ms
+from tests.integration.platform import Platform, now_ms
+from tests.integration.process import SERVE, Start, logged
 from tests.servers import Database
-
-Start = Callable[..., Awaitable[Process]]
-
-SERVE = ("-m", "processor_live", "serve")
-
-
-@pytest.fixture
-async def start(platform: Platform) -> AsyncIterator[Start]:
-    """Starts a Python with the platform's environment; its log comes on stderr."""
-    processes: list[Process] = []
-
-    async def run(*args: str, **settings: str) -> Process:
-        environ = {**os.environ, **platform.environ, "LIVE_WS_HOST": "127.0.0.1", "LIVE_WS_PORT": "0", **settings}
-        environ = {key: value for key, value in environ.items() if value != "unset"}
-        processes.append(await asyncio.create_subprocess_exec(sys.executable, *args, stderr=PIPE, env=environ))
-        return processes[-1]
-
-    yield run
-    for process in processes:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def logged(process: Process, pattern: str) -> re.Match[str]:
-    """Return the match in the first line of the log that has one."""
-    assert process.stderr is not None
-    lines = []
-    async with asyncio.timeout(EVENTUALLY_SECONDS):
-        while line := (await process.stderr.readline()).decode():
-            lines.append(line)
-            if match := re.search(pattern, line):
-                return match
-    raise AssertionError(f"no {pattern} in {''.join(lines)}")
-
-
-async def viewer_of(platform: Platform, url: str, cookie: str) -> Viewer:
-    return Viewer(await platform.session.ws_connect(url, headers={"Cookie": cookie}))
 
 
 @pytest.mark.parametrize("way", ["serve", "aiohttp.web"])
@@ -68,7 +25,7 @@ async def test_sigterm_says_goodbye_destroys_the_group_and_exits_0(
         process = await start("-m", "aiohttp.web", "-H", "127.0.0.1", "-P", str(port), "processor_live.app:init")
     await logged(process, r"group\.created")
     await logged(process, r"check\.good check=fanout")
-    viewer = await viewer_of(platform, f"ws://127.0.0.1:{port}/ws-live", cookie)
+    viewer = await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie)
     await viewer.snapshot(topic)
     ts = now_ms()
     await platform.trackers.report("1", ts)

@@ -187,11 +187,6 @@ async def test_under_load_subscribed_comes_first_and_no_device_goes_backwards_or
     start = now_ms()
     steps = 200
 
-    async def drive() -> None:
-        for step in range(steps):
-            for imei in imeis:
-                await platform.trackers.report(imei, start + step)
-
     async def watch(viewer: Viewer) -> None:
         shown: dict[str, int] = {}
         while set(shown.values()) != {start + steps - 1} or len(shown) < len(imeis):
@@ -206,6 +201,6 @@ async def test_under_load_subscribed_comes_first_and_no_device_goes_backwards_or
 
     viewers = [await live.viewer(cookie) for _ in range(4)]
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(drive())
+        group.create_task(platform.trackers.drive(imeis, start, steps))
         for viewer in viewers:
             group.create_task(watch(viewer))

@@ -1,0 +1,130 @@
+"""How do several processes serve one port? `processor-live serve --workers N`
+
+The kernel shares out the connections (`SO_REUSEPORT`). Each worker is a service of its own, with an INSTANCE_ID, hence
+a consumer group, and a METRICS_PORT of its own; this process only starts them, starts them again and stops them.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+
+from aiohttp import web
+
+from processor_live.failure import cannot_listen
+from processor_live.settings import Settings, load
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = (0.5, 30.0)
+"""Before a worker that has died is started again: the shortest and the longest, doubling while it lives no longer."""
+GRACE_SECONDS = 10.0
+"""What a worker may take to stop beyond LIVE_WS_DRAIN_TIMEOUT_MS; then it is killed."""
+
+COMMAND = (sys.executable, "-m", "processor_live", "serve", "--worker")
+
+
+def shared_socket(settings: Settings) -> socket.socket:
+    """Return a socket bound to the live port, which other workers may share. Raise `StartError` if it cannot be had."""
+    host, port = settings.ws_host, settings.ws_port
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise cannot_listen("LIVE_WS", host, port, error) from None
+    return sock
+
+
+async def end_with_parent(_: web.Application) -> AsyncIterator[None]:
+    """In a worker, stop when the process that watches over it is gone, however it went: its end of stdin closes."""
+    loop = asyncio.get_running_loop()
+
+    def parent_gone() -> None:
+        loop.remove_reader(sys.stdin)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(sys.stdin, parent_gone)
+    yield
+    loop.remove_reader(sys.stdin)
+
+
+class Workers:
+    """`count` workers that serve the port of `settings`, which are those of `environ`."""
+
+    def __init__(self, count: int, settings: Settings, environ: Mapping[str, str]) -> None:
+        """Raise `StartError` when the port cannot be had or a worker's own settings are bad."""
+        self._reserved = shared_socket(settings)  # not listening: it only keeps the port ours, also when it was 0
+        self.port: int = self._reserved.getsockname()[1]
+        self._count = count
+        self._settings = settings
+        self._environ = environ
+        for number in range(count):
+            load(Settings, self._environ_of(number))
+        self._stop_seconds = settings.drain_timeout_ms / 1000 + GRACE_SECONDS
+        self._stopping = asyncio.Event()
+
+    def _environ_of(self, number: int) -> dict[str, str]:
+        """Return the environment of the next process that is this worker.
+
+        Each has an INSTANCE_ID of its own: the dead one's would be taken until its liveness key expires.
+        """
+        settings = self._settings
+        return {
+            **self._environ,
+            "INSTANCE_ID": f"{settings.instance_id}-{number}-{secrets.token_hex(3)}",
+            "LIVE_WS_PORT": str(self.port),
+            "METRICS_PORT": str(settings.metrics_port and settings.metrics_port + number),
+        }
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the status to exit with: 0 when all workers stopped cleanly."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        with self._reserved:
+            statuses = await asyncio.gather(*(self._keep(number) for number in range(self._count)))
+        return int(any(statuses))
+
+    async def _keep(self, number: int) -> int:
+        """Keep one worker running until all are to stop; return its exit status."""
+        loop = asyncio.get_running_loop()
+        shortest, longest = PAUSE_SECONDS
+        pause = shortest
+        while True:
+            started = loop.time()
+            # a session of its own: a Ctrl-C in the terminal is for this process, which passes it on
+            process = await asyncio.create_subprocess_exec(
+                *COMMAND, stdin=PIPE, env=self._environ_of(number), start_new_session=True
+            )
+            log.info("worker.started worker=%d pid=%d", number, process.pid)
+            status = await self._end_of(process)
+            if self._stopping.is_set():
+                return status
+            pause = shortest if loop.time() - started > longest else min(2 * pause, longest)
+            log.error("worker.died worker=%d status=%d again_in_s=%.1f", number, status, pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+                return status
+
+    async def _end_of(self, process: Process) -> int:
+        """Wait for the end of a worker, and bring it about when all are to stop; return its exit status."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        end = asyncio.create_task(process.wait())
+        await asyncio.wait({stopping, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not end.done():
+            process.terminate()
+            await asyncio.wait({end}, timeout=self._stop_seconds)
+        if not end.done():
+            process.kill()
+        stopping.cancel()
+        return await end

@@ -1,0 +1,74 @@
+"""Several workers behind one port: each delivers everything, and one that dies comes back."""
+
+import os
+import signal
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.integration.platform import Platform, now_ms
+from tests.integration.process import SERVE, Start, logged
+from tests.servers import Database
+
+WORKERS = 2
+
+
+async def test_every_worker_delivers_everything_and_sigterm_stops_them_all(
+    platform: Platform, start: Start, database: Database, redis: Redis, stream: str, event: str, topic: str, cookie: str
+) -> None:
+    database.register(event, "1")
+    process = await start(*SERVE, "--workers", str(WORKERS), METRICS_PORT="0")
+    port = (await logged(process, rf"live\.listening host=127\.0\.0\.1 port=(\d+) workers={WORKERS}"))[1]
+    for _ in range(WORKERS):
+        await logged(process, r"check\.good check=fanout")
+    assert len(await redis.xinfo_groups(stream)) == WORKERS
+    # the kernel chooses a worker by the client's port: with so many, one without a viewer is one in 2 ** 15
+    viewers = [await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie) for _ in range(16)]
+    for viewer in viewers:
+        await viewer.snapshot(topic)
+    ts = now_ms()
+    for step in range(20):
+        await platform.trackers.report("1", ts + step)
+    for viewer in viewers:
+        await viewer.until("1", ts + 19)
+        assert [position["ts"] - ts for position in viewer.positions] == list(range(20))
+    process.send_signal(signal.SIGTERM)
+    for viewer in viewers:
+        assert await viewer.close_code() == 1012
+    assert await process.wait() == 0
+    assert await redis.xinfo_groups(stream) == []
+
+
+async def test_a_worker_that_dies_is_started_again(
+    platform: Platform, start: Start, database: Database, event: str, topic: str, cookie: str
+) -> None:
+    database.register(event, "1")
+    process = await start(*SERVE, "--workers", str(WORKERS))
+    port = (await logged(process, r"live\.listening .* port=(\d+) workers"))[1]
+    pids = [int((await logged(process, r"worker\.started worker=\d pid=(\d+)"))[1]) for _ in range(WORKERS)]
+    for _ in range(WORKERS):
+        await logged(process, r"check\.good check=fanout")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        await logged(process, r"worker\.died worker=\d status=-9 again_in_s=1\.0")
+        await logged(process, r"check\.good check=fanout")
+    viewer = await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie)
+    assert await viewer.snapshot(topic) == {}
+
+
+async def test_workers_end_with_the_process_that_watches_over_them(start: Start, redis: Redis, stream: str) -> None:
+    process = await start(*SERVE, "--workers", str(WORKERS))
+    for _ in range(WORKERS):
+        await logged(process, r"check\.good check=fanout")
+    process.kill()
+    for _ in range(WORKERS):
+        await logged(process, r"group\.destroyed")
+    assert await redis.xinfo_groups(stream) == []
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many"])
+async def test_a_bad_number_of_workers_is_wrong_usage(start: Start, workers: str) -> None:
+    process = await start(*SERVE, "--workers", workers)
+    _, log = await process.communicate()
+    assert process.returncode == 2
+    assert f"{workers!r} is not a whole number of at least 1" in log.decode()
