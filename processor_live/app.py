@@ -53,7 +53,7 @@ def make_app(environ: Mapping[str, str]) -> web.Application:
     app[HEALTH] = Health()
     app[SEATS] = Seats(settings.max_connections, settings.max_connections_per_user)
     app[LAGGARDS] = Laggards(settings.slow_timeout_ms / 1000)
-    app[CONNECTIONS] = set()
+    app[CONNECTIONS] = {}
     add_slots(app)
     add_signals(app)
     route = app[ROUTE]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from processor_live import metrics, protocol
@@ -27,7 +26,7 @@ class CommandQueue:
     def __init__(self, connection: Connection, execute: Execute, per_second: int) -> None:
         self._connection = connection
         self._execute = execute
-        self._waiting: deque[Command | InvalidMessageError] = deque()
+        self._waiting: list[Command | InvalidMessageError] = []  # a deque would take 760 bytes, idle or not
         self._worker: asyncio.Task[None] | None = None
         self._violations = 0
         self._rate = per_second
@@ -65,8 +64,8 @@ class CommandQueue:
 
     async def _work(self) -> None:
         try:
-            while self._waiting and self._connection.goodbye is None:
-                item = self._waiting.popleft()
+            while self._waiting and self._connection.closing is None:
+                item = self._waiting.pop(0)
                 if isinstance(item, Command):
                     await self._execute(self._connection, item)
                 else:

@@ -1,18 +1,21 @@
 """What is on its way to one client?
 
 A client that keeps up is written to directly. One whose transport holds more than the threshold is *lagging*: its
-control messages queue in order, its positions go into a mailbox that keeps only the newest of each topic and device,
-and `drain` hands both out as the transport takes them (docs/contract.md §5 G4, G5).
+control messages queue in order, of the positions it only remembers which it has missed, and `drain` hands out both, the
+positions only as far as they are still news, as the transport takes them (docs/contract.md §5 G4, G5).
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from processor_live import metrics
+from processor_live.backlog import Backlog
+from processor_live.batch import Batch
+from processor_live.deflate import OUT_OF_STEP
 from processor_live.framing import text_frame
 from processor_live.kernel import abort_now, unsent_bytes
 from processor_live.protocol import Disconnect
@@ -23,11 +26,6 @@ MAX_CONTROL_BYTES = 8_388_608
 """The same in bytes: twenty snapshots of some thousand devices."""
 GOODBYE_SECONDS = 2.0
 """What a client may take to read up to the close frame before the connection is cut."""
-GOODBYE_LOOK_SECONDS = 0.05
-"""How often it is looked whether it has."""
-
-Frames = Sequence[tuple[str, bytes]]
-"""Position frames in order, each with the id of its device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +40,22 @@ class Connection:
     """One open WebSocket. Plugins read its attributes; only the core sends."""
 
     __slots__ = (
-        "_control", "_control_bytes", "_lag", "_mailbox", "_taken_bytes", "_threshold", "_transport", "_ws",
-        "address", "cookie", "goodbye", "identity", "topics", "why",
+        "_control",
+        "_control_bytes",
+        "_inflated",
+        "_inflates",
+        "_lag",
+        "_missed",
+        "_reading",
+        "_taken_bytes",
+        "_threshold",
+        "_transport",
+        "_ws",
+        "address",
+        "closing",
+        "cookie",
+        "identity",
+        "topics",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact of a connection
@@ -54,6 +66,7 @@ class Connection:
         identity: Identity,
         cookie: str,
         address: str,
+        inflates: bool,
         threshold: int,
         lag: "Callable[[Connection], None]",
     ) -> None:
@@ -61,10 +74,14 @@ class Connection:
         self._transport = transport
         self._threshold = threshold
         self._lag = lag
-        self._control: deque[bytes] = deque()
+        self._control: list[bytes] = []  # a deque would take 760 bytes of every idle connection
         self._control_bytes = 0
-        self._mailbox: dict[tuple[str, str], bytes] | None = None
+        self._missed: dict[str, Backlog] | None = None
+        """By topic, while it is behind."""
         self._taken_bytes = 0
+        self._inflates = inflates
+        self._inflated = OUT_OF_STEP
+        """The compressed batch it had last."""
         self.identity = identity
         """Bound for the connection's lifetime."""
         self.cookie = cookie
@@ -73,15 +90,15 @@ class Connection:
         """The client's, as the proxy reports it."""
         self.topics: set[str] = set()
         """The topics it is a member of; the hub's to change."""
-        self.goodbye: asyncio.Task[None] | None = None
-        """Closing it, once the server has decided to."""
-        self.why: Disconnect | None = None
-        """The reason for that."""
+        self.closing: Disconnect | None = None
+        """Why the server closes it, once it has decided to."""
+        self._reading: asyncio.Timeout | None = None
+        """While `read` waits for the client: what wakes it."""
 
     @property
     def lagging(self) -> bool:
-        """Whether it is behind, and served from its mailbox."""
-        return self._mailbox is not None
+        """Whether it is behind, and gets only what is still news when it reads."""
+        return self._missed is not None
 
     @property
     def open(self) -> bool:
@@ -101,65 +118,81 @@ class Connection:
         if len(self._control) > MAX_CONTROL_MESSAGES or self._control_bytes > MAX_CONTROL_BYTES:
             self.close(Disconnect.SLOW)
 
-    def deliver(self, topic: str, joined: bytes, frames: Frames) -> int:
-        """Send the positions of one flush of `topic`, `frames`, of which `joined` is all; return how many went out."""
+    def deliver(self, batch: Batch) -> int:
+        """Send the positions of one flush; return how many went out."""
         if not self.open:
             return 0
         if self._keeps_up():
-            self._transport.write(joined)
-            return len(frames)
-        mailbox = self._mailbox
-        assert mailbox is not None  # noqa: S101 - not keeping up is having a mailbox
-        before = len(mailbox)
-        mailbox.update(((topic, device_id), frame) for device_id, frame in frames)
-        metrics.CONFLATED.inc(before + len(frames) - len(mailbox))
+            self._transport.write(self._encoded(batch) if self._inflates else batch.plain)
+            return len(batch)
+        assert self._missed is not None  # noqa: S101 - not keeping up is missing something
+        backlog = self._missed.get(batch.topic)
+        if backlog is None:
+            self._missed[batch.topic] = Backlog(batch.newest, batch.after, batch.last)
+        else:
+            backlog.last = batch.last
         return 0
 
+    def _encoded(self, batch: Batch) -> bytes:
+        """Return the frames of `batch` in the smallest form that this client can decode now."""
+        if batch.stream is None:
+            return batch.plain
+        if len(self.topics) > 1:
+            self._inflated = OUT_OF_STEP
+            return batch.alone
+        steady = batch.steady
+        if steady.decodable_after(self._inflated):
+            self._inflated = steady.number
+            return steady.frames
+        batch.stream.restart()  # it has joined, or caught up, and can follow from the next batch on
+        return batch.plain
+
     def _keeps_up(self) -> bool:
-        if self._mailbox is not None:
+        if self._missed is not None:
             return False
         if self._transport.get_write_buffer_size() <= self._threshold:
             return True
-        self._mailbox = {}
+        self._missed = {}
         self._lag(self)
         return False
 
     def forget(self, topic: str) -> None:
-        """Take the positions of `topic` out of the mailbox: they belong to a subscription that is over (G1, G2)."""
-        if self._mailbox:
-            for key in [key for key in self._mailbox if key[0] == topic]:
-                del self._mailbox[key]
+        """Do not send what it has missed of `topic`: it belongs to a subscription that is over (G1, G2)."""
+        if self._missed is not None:
+            self._missed.pop(topic, None)
 
     def drain(self) -> bool:
         """Hand out what waits, as far as the transport has room, in one write; return whether it has caught up.
 
-        Control messages go first: a `subscribed` precedes the positions of its topic, and the mailbox holds none of a
+        Control messages go first: a `subscribed` precedes the positions of its topic, and nothing is left of a
         subscription that an `unsubscribed` ended.
         """
-        mailbox = self._mailbox
-        if mailbox is None or not self.open:
+        if self._missed is None or not self.open:
             return True
         room = self._threshold - self._transport.get_write_buffer_size()
         if room < self._threshold // 2:
             return False  # wait until it is worth a write
         taken: list[bytes] = []
         while self._control and room > 0:
-            frame = self._control.popleft()
+            frame = self._control.pop(0)
             self._control_bytes -= len(frame)
             room -= len(frame)
             taken.append(frame)
-        while mailbox and room > 0:
-            frame = mailbox.pop(next(iter(mailbox)))
-            metrics.DELIVERIES.inc()
-            room -= len(frame)
-            taken.append(frame)
+        for topic, backlog in list(self._missed.items()):
+            frames, replaced = backlog.take(room)
+            room -= sum(map(len, frames))
+            taken += frames
+            metrics.DELIVERIES.inc(len(frames))
+            metrics.CONFLATED.inc(replaced)
+            if backlog.empty:
+                del self._missed[topic]
         if taken:
             joined = b"".join(taken)
             self._taken_bytes += len(joined)
             self._transport.write(joined)
-        if self._control or mailbox:
+        if self._control or self._missed:
             return False
-        self._mailbox = None
+        self._missed = None
         return True
 
     @property
@@ -167,27 +200,43 @@ class Connection:
         """What the client has taken, counted from an arbitrary point; while it lags, growth means that it reads."""
         return self._taken_bytes - unsent_bytes(self._transport)
 
-    def close(self, why: Disconnect) -> None:
-        """Send what control messages wait and a close frame; cut the connection if the client does not read them."""
-        if self.goodbye is None:
-            self.why = why
-            self.goodbye = asyncio.create_task(self._say_goodbye(why))
+    async def read(self, take: Callable[[str | bytes], None]) -> None:
+        """Hand each message of the client to `take`, until one of the two closes.
 
-    async def _say_goodbye(self, why: Disconnect) -> None:
-        if self._control and self.open:
-            self._transport.write(b"".join(self._control))
-            self._control.clear()
+        Never stops reading before: aiohttp would take a peer that answers pings for dead.
+        """
+        if self.closing is not None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as self._reading:
+                async for message in self._ws:
+                    if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                        take(message.data)
+        self._reading = None
+
+    def close(self, why: Disconnect) -> None:
+        """Have the connection closed: it stops reading, and says goodbye."""
+        if self.closing is None:
+            self.closing = why
+            if self._reading is not None:
+                self._reading.reschedule(asyncio.get_running_loop().time())
+
+    async def say_goodbye(self) -> None:
+        """Send what control messages wait and a close frame; wait for the client's, then drop what is left."""
         try:
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._ws.close(code=why.code, message=why.reason.encode())
-                while self._transport.get_write_buffer_size():  # noqa: ASYNC110 - aiohttp waits for less, and has no event
-                    await asyncio.sleep(GOODBYE_LOOK_SECONDS)
-        except TimeoutError:
-            pass
+            if self.closing is not None and self.open:
+                if self._control:
+                    self._transport.write(b"".join(self._control))
+                    self._control.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await self._ws.close(code=self.closing.code, message=self.closing.reason.encode())
         finally:  # also when it is cancelled
             self.cut()
 
     def cut(self) -> None:
-        """Drop the connection at once if anything is still on its way: nobody will read it."""
+        """Drop the connection at once; what the process still holds for it, nobody will read."""
         if self._transport.get_write_buffer_size():
             abort_now(self._transport)
+        else:
+            self._transport.close()

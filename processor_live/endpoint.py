@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from typing import cast
+from typing import Any, cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import hdrs, web
 
 from processor_live import metrics
 from processor_live.command_queue import CommandQueue
 from processor_live.connection import GOODBYE_SECONDS, Connection
+from processor_live.deflate import WINDOW_BITS
 from processor_live.handshake import IDENTITY, client_address, cookie_of, refusal, unavailable
 from processor_live.health import HEALTH
 from processor_live.kernel import bound_send_buffer
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 
 LAGGARDS: web.AppKey[Laggards] = web.AppKey("laggards", Laggards)
 SUBSCRIPTIONS: web.AppKey[Subscriptions] = web.AppKey("subscriptions", Subscriptions)
-CONNECTIONS: web.AppKey[set[Connection]] = web.AppKey("connections", set[Connection])
-"""All that are open."""
+CONNECTIONS: web.AppKey[dict[Connection, asyncio.Task[Any]]] = web.AppKey(
+    "connections", dict[Connection, asyncio.Task[Any]]
+)
+"""All that are open, each with the task that serves it."""
 
 _KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4401})
 
@@ -44,18 +47,18 @@ async def live(request: web.Request) -> web.StreamResponse:
             heartbeat=app[SETTINGS].ping_interval_ms / 1000,  # drops a peer silent for half of it more
             max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses what reaches it
             protocols=(SUBPROTOCOL,),
-            compress=False,
+            compress=app[SETTINGS].compression,
             timeout=GOODBYE_SECONDS,
         )
         await ws.prepare(request)
         metrics.HANDSHAKES.labels(ws.status).inc()
         connection = _connection(request, ws)
-        app[CONNECTIONS].add(connection)
+        app[CONNECTIONS][connection] = cast("asyncio.Task[Any]", asyncio.current_task())
         with metrics.CONNECTIONS.track_inprogress():
             try:
                 await _converse(app, ws, connection)
             finally:
-                app[CONNECTIONS].discard(connection)
+                del app[CONNECTIONS][connection]
                 app[LAGGARDS].discard(connection)
     return ws
 
@@ -69,27 +72,30 @@ def _connection(request: web.Request, ws: web.WebSocketResponse) -> Connection:
         identity=request[IDENTITY],
         cookie=cookie_of(request),
         address=client_address(request),
+        inflates=_inflates(ws),
         threshold=request.app[SETTINGS].backpressure_threshold_bytes,
         lag=request.app[LAGGARDS].add,
     )
 
 
+def _inflates(ws: web.WebSocketResponse) -> bool:
+    """Return whether this client can decode a stream that it shares with others."""
+    agreed = ws.headers.get(hdrs.SEC_WEBSOCKET_EXTENSIONS, "")
+    return ws.compress >= WINDOW_BITS and "server_no_context_takeover" not in agreed
+
+
 async def _converse(app: web.Application, ws: web.WebSocketResponse, connection: Connection) -> None:
-    """Read until the connection ends; never stop reading, or aiohttp takes a peer that answers pings for dead."""
+    """Answer the client until the connection ends."""
     subscriptions = app[SUBSCRIPTIONS]
     queue = CommandQueue(connection, subscriptions.execute, app[SETTINGS].max_commands_per_second)
     await tell(app[CONNECTED], connection)
     try:
-        async for message in ws:
-            if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                queue.put(message.data)
+        await connection.read(queue.put)
     finally:
         await queue.close()
         await subscriptions.leave_all(connection)
-        if connection.goodbye is not None:
-            await asyncio.wait([connection.goodbye])  # the drain may cancel it
-        connection.cut()
-        code = connection.why.code if connection.why is not None else ws.close_code or 1006
+        await connection.say_goodbye()
+        code = connection.closing.code if connection.closing is not None else ws.close_code or 1006
         metrics.DISCONNECTS.labels(code if code in _KNOWN_CODES else "other").inc()
         await tell(app[DISCONNECTED], connection)
 
@@ -97,13 +103,12 @@ async def _converse(app: web.Application, ws: web.WebSocketResponse, connection:
 async def drain(app: web.Application) -> None:
     """Say goodbye to every client with 1012, within the drain time; to be called when no new ones can come."""
     app[HEALTH].draining = True
-    connections = [*app[CONNECTIONS]]
-    for connection in connections:
+    handlers = app[CONNECTIONS].copy()
+    for connection in handlers:
         connection.close(Disconnect.RESTART)
-    goodbyes = [connection.goodbye for connection in connections if connection.goodbye is not None]
-    if goodbyes:
-        log.info("drain.started connections=%d", len(goodbyes))
-        _, late = await asyncio.wait(goodbyes, timeout=app[SETTINGS].drain_timeout_ms / 1000)
-        for goodbye in late:
-            goodbye.cancel()
+    if handlers:
+        log.info("drain.started connections=%d", len(handlers))
+        _, late = await asyncio.wait(handlers.values(), timeout=app[SETTINGS].drain_timeout_ms / 1000)
+        for connection in app[CONNECTIONS].copy():
+            connection.cut()
         log.info("drain.ended late=%d", len(late))

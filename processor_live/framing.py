@@ -10,18 +10,29 @@ from processor_live.position import Position
 
 _encoder = msgspec.json.Encoder()
 _FIN_TEXT = 0x81
+_RSV1 = 0x40
+"""Marks a compressed message (RFC 7692 §6)."""
 _ONE_BYTE_LENGTH, _TWO_BYTE_LENGTH = 126, 127
 _ONE_BYTE_LIMIT, _TWO_BYTE_LIMIT = 126, 65_536
 
 
 def text_frame(payload: bytes) -> bytes:
     """Return `payload` (UTF-8) as one final, unmasked text frame (RFC 6455 §5.2)."""
+    return _frame(_FIN_TEXT, payload)
+
+
+def deflated_frame(payload: bytes) -> bytes:
+    """Return `payload`, a compressed text message, as one frame (RFC 7692 §7.2.1)."""
+    return _frame(_FIN_TEXT | _RSV1, payload)
+
+
+def _frame(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < _ONE_BYTE_LIMIT:
-        return bytes((_FIN_TEXT, size)) + payload
+        return bytes((first, size)) + payload
     if size < _TWO_BYTE_LIMIT:
-        return bytes((_FIN_TEXT, _ONE_BYTE_LENGTH)) + size.to_bytes(2) + payload
-    return bytes((_FIN_TEXT, _TWO_BYTE_LENGTH)) + size.to_bytes(8) + payload
+        return bytes((first, _ONE_BYTE_LENGTH)) + size.to_bytes(2) + payload
+    return bytes((first, _TWO_BYTE_LENGTH)) + size.to_bytes(8) + payload
 
 
 def position_entry(position: Position) -> bytes:
@@ -34,6 +45,6 @@ def position_prefix(topic: str) -> bytes:
     return b'{"type":"position","topic":' + _encoder.encode(topic) + b","
 
 
-def position_frame(prefix: bytes, entry: bytes) -> bytes:
-    """Return the frame of a `position` message: the topic's prefix and the entry without its opening brace."""
-    return text_frame(prefix + entry[1:])
+def position_message(prefix: bytes, entry: bytes) -> bytes:
+    """Return a `position` message: the topic's prefix and the entry without its opening brace."""
+    return prefix + entry[1:]

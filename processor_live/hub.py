@@ -1,7 +1,8 @@
 """Who follows which topic, and how does a position reach them all?
 
-`publish` puts a position into the latest table and, as one frame per topic, onto the pending frames of every topic that
-has members. `run` flushes: the pending frames of a topic are joined once and written once per member. The first
+`publish` puts a position into the latest table and, as one message per topic, onto the pending messages of every topic
+that has members. `run` flushes: the pending messages of a topic are framed and joined once, and written once per
+member. The first
 position after a quiet moment goes at once; a flush that takes long stretches the interval by itself.
 """
 
@@ -11,14 +12,19 @@ from collections.abc import Callable, Collection, Iterable
 from aiohttp import web
 
 from processor_live import metrics
+from processor_live.backlog import Newest
+from processor_live.batch import Batch
 from processor_live.connection import Connection
-from processor_live.framing import position_entry, position_frame, position_prefix
+from processor_live.deflate import DeflateStream
+from processor_live.framing import position_entry, position_message, position_prefix
 from processor_live.position import LatestTable, News, Position, Row, freshest
 
 Route = Callable[[str], Collection[str]]
 
 MEMBERS_PER_TURN = 256
 """Writes of one flush before the loop may do something else: a write costs 4-14 us (docs/performance.md)."""
+MESSAGES_PER_BATCH = 1_000
+"""Encoded at a time: 6 ms of work when they are compressed."""
 DEVICES_PER_TURN = 5_000
 """Devices looked at by `reroute` before the loop may do something else."""
 
@@ -28,26 +34,28 @@ _COUNT = {news: metrics.POSITIONS.labels(news.value) for news in News}
 class Topic:
     """A topic with members: what they have been shown, and what is about to be."""
 
-    __slots__ = ("members", "name", "pending", "prefix", "published", "shown")
+    __slots__ = ("members", "name", "newest", "pending", "prefix", "shown", "stream")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.prefix = position_prefix(name)
         self.members: dict[Connection, int] = {}
-        """Each with the value of `published` at which it joined: earlier frames are in its snapshot (G1)."""
+        """Each with the number of the last message before it joined: those up to it are in its snapshot (G1)."""
         self.shown: dict[str, int] = {}
         """The `ts` below and at which a device is no news here (G2)."""
-        self.pending: list[tuple[str, bytes]] = []
-        self.published = 0
-        """Frames ever added."""
+        self.newest = Newest()
+        self.pending: list[bytes] = []
+        """The last messages added, not yet sent."""
+        self.stream = DeflateStream()
 
     def add(self, position: Position, entry: bytes) -> None:
         """Queue a position for the next flush, unless its device has been shown as new or newer."""
         device_id = position.device_id
         if position.ts > self.shown.get(device_id, -1):
             self.shown[device_id] = position.ts
-            self.pending.append((device_id, position_frame(self.prefix, entry)))
-            self.published += 1
+            message = position_message(self.prefix, entry)
+            self.newest.add(device_id, message)
+            self.pending.append(message)
 
     def raise_floor(self, device_id: str, ts: int | None) -> None:
         """Let nothing of a device at or below `ts` (epoch milliseconds) be news here any more."""
@@ -56,18 +64,21 @@ class Topic:
 
     async def flush(self) -> None:
         """Write what is pending to every member; to be run once at a time, or the order per client would break."""
-        frames, self.pending = self.pending, []
-        end = self.published
-        begin = end - len(frames)
-        joined = b"".join([frame for _, frame in frames])
+        pending, self.pending = self.pending, []
+        after = self.newest.published - len(pending)
+        for start in range(0, len(pending), MESSAGES_PER_BATCH):
+            messages = pending[start : start + MESSAGES_PER_BATCH]
+            await self._send(Batch(self.name, messages, after=after + start, newest=self.newest, stream=self.stream))
+
+    async def _send(self, batch: Batch) -> None:
+        """Write a batch to every member."""
         written = 0
         for turn, connection in enumerate(list(self.members), 1):
-            since = self.members.get(connection, end)  # it may have left, or left and joined again
-            if since <= begin:
-                written += connection.deliver(self.name, joined, frames)
-            elif since < end:
-                own = frames[since - begin :]
-                written += connection.deliver(self.name, b"".join([frame for _, frame in own]), own)
+            seen = self.members.get(connection, batch.last)  # it may have left, or left and joined again
+            if seen <= batch.after:
+                written += connection.deliver(batch)
+            elif seen < batch.last:
+                written += connection.deliver(batch.tail(seen))
             if turn % MEMBERS_PER_TURN == 0:
                 await asyncio.sleep(0)
         metrics.DELIVERIES.inc(written)
@@ -84,6 +95,8 @@ class Hub:
         """Those of them whose device was in no topic."""
         self._route = route
         self._topics: dict[str, Topic] = {}
+        self._seen: dict[str, set[str]] = {}
+        """The devices of each topic that the stream has shown, so that a subscribe need not look at all there are."""
         self._dirty: dict[Topic, None] = {}
         self._wake = asyncio.Event()
         self._flush_interval_s = flush_interval_s
@@ -100,11 +113,19 @@ class Hub:
             self.orphans += 1
             metrics.ORPHANS.inc()
             return
-        topics = [topic for name in names if (topic := self._topics.get(name)) is not None]
-        if topics:
-            entry = position_entry(position)
-            for topic in topics:
+        entry = b""
+        for name in names:
+            self._note(name, position.device_id)
+            topic = self._topics.get(name)
+            if topic is not None:
+                entry = entry or position_entry(position)
                 self._add(topic, position, entry)
+
+    def _note(self, name: str, device_id: str) -> None:
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._seen[name] = set()
+        seen.add(device_id)
 
     def _add(self, topic: Topic, position: Position, entry: bytes) -> None:
         topic.add(position, entry)
@@ -116,6 +137,7 @@ class Hub:
         """Show the latest position of devices that a topic got since it was last asked: call it when routes change."""
         for turn, position in enumerate(list(self.latest), 1):
             for name in self._route(position.device_id):
+                self._note(name, position.device_id)
                 topic = self._topics.get(name)
                 if topic is not None:
                     self._add(topic, position, position_entry(position))
@@ -133,9 +155,9 @@ class Hub:
         topic = self._topics.get(name) or Topic(name)
         stored = {row.device_id: row for row in rows}
         unstored = (
-            Row(seen.device_id, None, None)
-            for seen in self.latest
-            if seen.device_id not in stored and name in self._route(seen.device_id)
+            Row(device_id, None, None)
+            for device_id in self._seen.get(name, ())
+            if device_id not in stored and name in self._route(device_id)  # it may have left since
         )
         entries = []
         for row in (*stored.values(), *unstored):
@@ -146,7 +168,7 @@ class Hub:
         if not topic.members:
             self._topics[name] = topic
             metrics.TOPICS.inc()
-        topic.members[connection] = topic.published
+        topic.members[connection] = topic.newest.published
         connection.topics.add(name)
         metrics.SUBSCRIPTIONS.inc()
         return entries

@@ -1,7 +1,7 @@
 """Who is behind, and has it read again?
 
-Only while somebody lags does a timer run: it hands out mailboxes as transports drain, and gives up on those that read
-nothing for too long.
+Only while somebody lags does a timer run: it hands out what they missed as transports drain, and gives up on those that
+read nothing for too long.
 """
 
 import asyncio

@@ -180,6 +180,11 @@ class Settings:
         "LIVE_WS_SLOW_TIMEOUT_MS", 60_000, 100, 3_600_000,
         "a client that is behind and reads nothing for so long is closed",
     )  # fmt: skip
+    compression: bool = flag(
+        "LIVE_WS_COMPRESSION",
+        "compress positions, once per topic, for clients that offer permessage-deflate",
+        default=True,
+    )
     flush_interval_ms: int = integer(
         "LIVE_FLUSH_INTERVAL_MS", 20, 0, 1_000, "how long positions may gather for one write per client"
     )

@@ -122,14 +122,14 @@ async def test_the_tenth_invalid_message_is_answered_and_ends_the_connection(ser
         server.queue.put("?")
         server.say("fine")
         await server.answers(2 * number)
-    assert server.client.connection.goodbye is None
+    assert server.client.connection.closing is None
     server.queue.put("?")
     server.say("ignored")
     server.queue.put("?")
     answers = await server.answers(2 * MAX_VIOLATIONS - 1)
-    await until(lambda: server.client.close_code is not None)
+    await until(lambda: server.client.connection.closing is not None)
     assert answers == ["invalid-message", "fine"] * (MAX_VIOLATIONS - 1) + ["invalid-message"]
-    assert server.client.close_code == 1008
+    assert await server.client.goodbye() == 1008
 
 
 async def test_what_is_asked_before_the_tenth_invalid_message_is_answered_first(server: Server) -> None:
@@ -138,18 +138,18 @@ async def test_what_is_asked_before_the_tenth_invalid_message_is_answered_first(
     for _ in range(MAX_VIOLATIONS):
         server.queue.put("?")
     await until(lambda: server.begun == ["slow"])
-    assert server.client.connection.goodbye is None
+    assert server.client.connection.closing is None
     server.gate.set()
     assert await server.answers(11) == ["slow"] + ["invalid-message"] * 10
-    await until(lambda: server.client.close_code is not None)
+    await until(lambda: server.client.connection.closing is not None)
 
 
 async def test_a_bug_ends_the_connection_with_1011_and_is_logged(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.say("bug", "after")
-    await until(lambda: server.client.close_code is not None)
-    assert server.client.close_code == 1011
+    await until(lambda: server.client.connection.closing is not None)
+    assert await server.client.goodbye() == 1011
     assert server.begun == ["bug"]
     (record,) = caplog.records
     assert record.message == "command.failed"
@@ -163,7 +163,7 @@ async def test_nothing_is_begun_once_the_connection_says_goodbye(server: Server)
     server.client.connection.close(Disconnect.RESTART)
     server.gate.set()
     server.say("3")
-    await until(lambda: server.client.close_code is not None)
+    await until(lambda: server.client.connection.closing is not None)
     server.say("4")
     await asyncio.sleep(0)
     assert server.begun == ["1"]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor_live import connection as module
-from processor_live.connection import MAX_CONTROL_BYTES, MAX_CONTROL_MESSAGES, Frames
-from processor_live.framing import position_entry, position_frame, position_prefix, text_frame
+from processor_live.connection import MAX_CONTROL_BYTES, MAX_CONTROL_MESSAGES
+from processor_live.framing import position_entry, position_message, position_prefix, text_frame
 from processor_live.position import Position
 from processor_live.protocol import Disconnect
 from tests.core.wire import Client, metric, until
@@ -22,13 +22,9 @@ def control(number: int) -> bytes:
     return json.dumps({"type": "error", "id": number}).encode()
 
 
-def frames_of(topic: str, *positions: tuple[str, int]) -> tuple[str, bytes, Frames]:
-    """Return what a flush gives to `deliver`: device and `ts` each."""
-    prefix = position_prefix(topic)
-    frames = [
-        (device, position_frame(prefix, position_entry(Position(device, 41.5, 19.5, ts)))) for device, ts in positions
-    ]
-    return topic, b"".join(frame for _, frame in frames), frames
+def frame_of(topic: str, device: str, ts: int) -> bytes:
+    """Return the frame of a position."""
+    return text_frame(position_message(position_prefix(topic), position_entry(Position(device, 41.5, 19.5, ts))))
 
 
 def lagging(threshold: int = 1024) -> Client:
@@ -36,7 +32,7 @@ def lagging(threshold: int = 1024) -> Client:
     client = Client(threshold=threshold)
     client.transport.stall()
     client.connection.send(b"x" * threshold)
-    client.connection.deliver(EVENT, b"", [])
+    client.deliver(EVENT)
     assert client.connection.lagging
     return client
 
@@ -55,7 +51,7 @@ def caught_up(client: Client) -> Client:
 def test_what_is_sent_to_a_client_that_keeps_up_arrives_at_once_and_in_order() -> None:
     client = Client()
     client.connection.send(control(1))
-    assert client.connection.deliver(*frames_of(EVENT, ("d1", 1), ("d1", 2), ("d2", 1))) == 3
+    assert client.deliver(EVENT, ("d1", 1), ("d1", 2), ("d2", 1)) == 3
     client.connection.send(control(2))
     assert [message.get("id") for message in client.messages] == [1, None, None, None, 2]
     assert client.positions(EVENT) == [("d1", 1), ("d1", 2), ("d2", 1)]
@@ -76,7 +72,7 @@ def test_a_client_lags_when_more_than_the_threshold_is_unsent() -> None:
 def test_lagging_is_told_once_until_the_client_has_caught_up() -> None:
     client = lagging()
     client.connection.send(control(1))
-    client.connection.deliver(*frames_of(EVENT, ("d1", 1)))
+    client.deliver(EVENT, ("d1", 1))
     assert client.lagged == [client.connection]
     caught_up(client)
     client.transport.stall()
@@ -89,8 +85,8 @@ def test_a_lagging_client_gets_only_the_newest_position_of_each_device_and_topic
     client = lagging()
     conflated, delivered = metric("live_conflated_total"), metric("live_deliveries_total")
     for ts in range(1, 51):
-        assert client.connection.deliver(*frames_of(EVENT, ("d1", ts), ("d2", ts))) == 0
-        assert client.connection.deliver(*frames_of(OTHER, ("d1", ts), ("d1", ts + 100))) == 0
+        assert client.deliver(EVENT, ("d1", ts), ("d2", ts)) == 0
+        assert client.deliver(OTHER, ("d1", ts), ("d1", ts + 100)) == 0
     rest = caught_up(client)
     assert rest.positions(EVENT) == [("d1", 50), ("d2", 50)]
     assert rest.positions(OTHER) == [("d1", 150)]
@@ -100,20 +96,20 @@ def test_a_lagging_client_gets_only_the_newest_position_of_each_device_and_topic
 
 def test_control_messages_of_a_lagging_client_are_all_kept_in_order_and_go_first() -> None:
     client = lagging()
-    client.connection.deliver(*frames_of(EVENT, ("d1", 1)))
+    client.deliver(EVENT, ("d1", 1))
     for number in range(MAX_CONTROL_MESSAGES):
         client.connection.send(control(number))
     rest = caught_up(client)
     assert [message.get("id") for message in rest.messages] == [*range(MAX_CONTROL_MESSAGES), None]
-    assert client.connection.goodbye is None
+    assert client.connection.closing is None
 
 
 def test_a_client_that_has_caught_up_is_written_to_directly_again() -> None:
     client = lagging()
-    client.connection.deliver(*frames_of(EVENT, ("d1", 1)))
+    client.deliver(EVENT, ("d1", 1))
     caught_up(client)
     assert not client.connection.lagging
-    assert client.connection.deliver(*frames_of(EVENT, ("d1", 2))) == 1
+    assert client.deliver(EVENT, ("d1", 2)) == 1
 
 
 def test_nothing_is_handed_out_before_half_the_threshold_is_free() -> None:
@@ -130,9 +126,8 @@ def test_nothing_is_handed_out_before_half_the_threshold_is_free() -> None:
 
 def test_what_waits_is_handed_out_in_portions_of_the_threshold() -> None:
     client = lagging()
-    everything = frames_of(EVENT, *[(f"device-{number:04}", 1) for number in range(100)])
-    client.connection.deliver(*everything)
-    longest = max(len(frame) for _, frame in everything[2])
+    client.deliver(EVENT, *[(f"device-{number:04}", 1) for number in range(100)])
+    longest = 110
     portions = 0
     while True:
         client.transport.read(client.transport.get_write_buffer_size())
@@ -145,8 +140,8 @@ def test_what_waits_is_handed_out_in_portions_of_the_threshold() -> None:
 
 def test_the_positions_of_a_topic_that_was_left_are_forgotten_those_of_others_are_not() -> None:
     client = lagging()
-    client.connection.deliver(*frames_of(EVENT, ("d1", 1)))
-    client.connection.deliver(*frames_of(OTHER, ("d1", 2)))
+    client.deliver(EVENT, ("d1", 1))
+    client.deliver(OTHER, ("d1", 2))
     client.connection.forget(EVENT)
     rest = caught_up(client)
     assert rest.positions(EVENT) == []
@@ -156,7 +151,7 @@ def test_the_positions_of_a_topic_that_was_left_are_forgotten_those_of_others_ar
 def test_acknowledged_bytes_grow_only_as_the_client_reads() -> None:
     client = lagging()
     for ts in range(3):
-        client.connection.deliver(*frames_of(EVENT, ("d1", ts)))
+        client.deliver(EVENT, ("d1", ts))
     before = client.connection.acknowledged_bytes
     client.connection.send(control(1))
     assert not client.connection.drain()
@@ -184,7 +179,7 @@ async def test_the_first_reason_to_close_is_the_one_that_is_said() -> None:
 async def test_a_goodbye_comes_after_the_control_messages_that_wait_and_without_the_positions() -> None:
     client = lagging()
     client.connection.send(control(1))
-    client.connection.deliver(*frames_of(EVENT, ("d1", 1)))
+    client.deliver(EVENT, ("d1", 1))
     client.connection.send(control(2))
     in_flight = len(client.transport.written)
     client.connection.close(Disconnect.SLOW)
@@ -197,12 +192,12 @@ async def test_a_goodbye_comes_after_the_control_messages_that_wait_and_without_
 
 async def test_nothing_is_sent_after_the_close_frame() -> None:
     client = lagging()
-    client.connection.deliver(*frames_of(EVENT, ("d1", 1)))
+    client.deliver(EVENT, ("d1", 1))
     client.connection.close(Disconnect.RESTART)
     assert await client.goodbye() == 1012
     assert not client.connection.open
     client.connection.send(control(1))
-    assert client.connection.deliver(*frames_of(EVENT, ("d1", 2))) == 0
+    assert client.deliver(EVENT, ("d1", 2)) == 0
     assert client.connection.drain()
     assert client.close_code == 1012, "the close frame is the last"
 
@@ -214,7 +209,7 @@ async def test_a_control_backlog_over_its_bound_ends_the_connection(messages: in
     client = lagging()
     for _ in range(messages):
         client.connection.send(b"x" * size)
-    goodbye_within_the_bound = client.connection.goodbye
+    goodbye_within_the_bound = client.connection.closing
     client.connection.send(b"x" * 100)
     assert goodbye_within_the_bound is None
     assert await client.goodbye() == 1013
@@ -230,29 +225,29 @@ async def test_a_client_that_does_not_read_up_to_the_close_frame_is_cut(
     if not answers:
         client.socket.answers.clear()
     client.connection.close(Disconnect.SLOW)
-    assert client.connection.goodbye is not None
-    await client.connection.goodbye
+    await client.connection.say_goodbye()
     assert client.transport.aborted
 
 
 async def test_a_goodbye_that_is_cancelled_cuts_the_connection() -> None:
     client = lagging()
     client.connection.close(Disconnect.RESTART)
-    assert client.connection.goodbye is not None
+    goodbye = asyncio.create_task(client.connection.say_goodbye())
     await until(lambda: client.socket.closed)
-    client.connection.goodbye.cancel()
-    await asyncio.wait([client.connection.goodbye])
+    goodbye.cancel()
+    await asyncio.wait([goodbye])
     assert client.transport.aborted
 
 
 def test_a_connection_is_cut_only_while_something_is_on_its_way() -> None:
-    client = Client()
     cut = []
     for stalls in (False, True):
+        client = Client()
         if stalls:
             client.transport.stall()
         client.connection.send(control(1))
         client.connection.cut()
+        assert client.transport.is_closing()
         cut.append(client.transport.aborted)
     assert cut == [False, True]
 
@@ -283,11 +278,11 @@ def test_g4_and_g5_hold_however_a_client_reads(steps: list[str | int | list[tupl
             assert client.transport.get_write_buffer_size() <= max(in_process, 120 + 110), "a frame over the threshold"
         else:
             for topic, device in dict.fromkeys(step):
-                ((_, old),) = frames_of(topic, (device, newest.get((topic, device), 0)))[2]
+                old = frame_of(topic, device, newest.get((topic, device), 0))
                 if old not in client.transport.written:
                     superseded.add(old)
                 newest[topic, device] = ts
-                client.connection.deliver(*frames_of(topic, (device, ts)))
+                client.deliver(topic, (device, ts))
     client.transport.read_all()
     while not client.connection.drain():
         pass

@@ -106,7 +106,7 @@ async def test_a_connection_that_breaks_counts_as_1006(start: Start) -> None:
         assert socket._response.connection.transport is not None
         socket._response.connection.transport.abort()
         await until(lambda: metric("live_disconnects_total", code="1006") - before == 1)
-    assert app_of(browser)[CONNECTIONS] == set()
+    assert app_of(browser)[CONNECTIONS] == {}
 
 
 async def test_a_stop_says_goodbye_to_everybody_with_1012_and_lets_nobody_in(start: Start) -> None:

@@ -49,12 +49,6 @@ async def test_of_what_is_sent_to_a_client_that_does_not_read_the_kernel_takes_a
     assert 0 < taken <= 2 * SEND_BUFFER_BYTES + 16_384
 
 
-async def test_the_kernel_is_asked_for_a_bounded_send_buffer(pair: Pair) -> None:
-    bound_send_buffer(pair.transport)
-    granted = pair.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-    assert SEND_BUFFER_BYTES <= granted <= 2 * SEND_BUFFER_BYTES
-
-
 async def test_what_nobody_has_acknowledged_is_unsent_wherever_it_waits(pair: Pair) -> None:
     bound_send_buffer(pair.transport)
     assert unsent_bytes(pair.transport) == 0

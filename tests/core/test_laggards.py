@@ -29,14 +29,14 @@ async def test_who_has_caught_up_is_not_looked_after_any_more() -> None:
     assert metric("live_lagging_connections") == before
     assert not client.connection.lagging
     laggards.look(now + 3_600)
-    assert client.connection.goodbye is None
+    assert client.connection.closing is None
 
 
 async def test_who_reads_nothing_for_the_slow_timeout_is_closed_with_1013_and_not_before() -> None:
     laggards, now = Laggards(60), asyncio.get_running_loop().time()
     client = behind(laggards)
     laggards.look(now + 59)
-    goodbye_in_time = client.connection.goodbye
+    goodbye_in_time = client.connection.closing
     laggards.look(now + 61)
     assert goodbye_in_time is None
     assert await client.goodbye() == 1013
@@ -48,7 +48,7 @@ async def test_who_reads_ever_so_little_keeps_the_connection() -> None:
     for minute in range(1, 100):
         client.transport.read(10)
         laggards.look(now + minute * 59)
-    goodbye_while_reading = client.connection.goodbye
+    goodbye_while_reading = client.connection.closing
     laggards.look(now + 99 * 59 + 61)
     assert goodbye_while_reading is None
     assert await client.goodbye() == 1013
@@ -62,7 +62,7 @@ async def test_what_is_handed_out_does_not_count_as_read() -> None:
     assert client.transport.get_write_buffer_size() > 1024, "it was handed something"
     laggards.look(now + 20)
     laggards.look(now + 69)
-    goodbye_in_time = client.connection.goodbye
+    goodbye_in_time = client.connection.closing
     laggards.look(now + 71)
     assert goodbye_in_time is None
     assert await client.goodbye() == 1013
@@ -75,7 +75,7 @@ async def test_who_has_gone_is_forgotten() -> None:
     laggards.discard(client.connection)
     assert metric("live_lagging_connections") == before
     laggards.look(asyncio.get_running_loop().time() + 3_600)
-    assert client.connection.goodbye is None
+    assert client.connection.closing is None
 
 
 async def test_one_who_is_given_up_does_not_keep_the_others_from_being_served() -> None:

@@ -60,6 +60,7 @@ def test_an_empty_environment_has_the_defaults_of_the_contract() -> None:
         "max_commands_per_second": 10,
         "backpressure_threshold_bytes": 65_536,
         "slow_timeout_ms": 60_000,
+        "compression": True,
         "flush_interval_ms": 20,
         "include_attributes": False,
     }

@@ -126,7 +126,7 @@ async def test_a_refusal_has_its_code_asks_no_store_and_leaves_the_connection_op
     assert service.asked == [("AUTHORIZE", EVENT)]
     assert service.told == []
     assert service.client.connection.topics == set()
-    assert service.client.connection.goodbye is None
+    assert service.client.connection.closing is None
     assert metric("live_commands_total", answer=code) - before == 1
 
 

@@ -2,24 +2,34 @@
 
 import asyncio
 import json
+import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from aiohttp import web
 from prometheus_client import REGISTRY
 
+from processor_live.backlog import Newest
+from processor_live.batch import Batch
 from processor_live.connection import Connection, Identity
+from processor_live.framing import position_entry, position_message, position_prefix
+from processor_live.position import Position
 
 Message = dict[str, Any]
 TEXT, CLOSE = 0x1, 0x8
-FIN = 0x80
+FIN, RSV1 = 0x80, 0x40
+TAIL = b"\0\0\xff\xff"
+"""What ends a flush and is not sent (RFC 7692 §7.2.1)."""
 
 
 class Frame(NamedTuple):
-    """One frame as RFC 6455 §5.2 has it: final, unmasked, without extensions."""
+    """One frame as RFC 6455 §5.2 has it: final and unmasked."""
 
     opcode: int
     payload: bytes
+    compressed: bool
+    """Whether its first reserved bit is set (RFC 7692 §6)."""
 
 
 def frames(data: bytes) -> tuple[list[Frame], bytes]:
@@ -27,7 +37,7 @@ def frames(data: bytes) -> tuple[list[Frame], bytes]:
     complete = []
     while len(data) >= 2:
         first, length = data[0], data[1]
-        assert first & ~0xF == FIN, "a frame is final and has no reserved bits"
+        assert first & ~0xF in {FIN, FIN | RSV1}, "a frame is final and has no reserved bits but the first"
         assert length < FIN, "a server does not mask (RFC 6455 §5.1)"
         extended = {126: 2, 127: 8}.get(length, 0)
         begin = 2 + extended
@@ -36,7 +46,7 @@ def frames(data: bytes) -> tuple[list[Frame], bytes]:
         size = int.from_bytes(data[2:begin]) if extended else length
         if len(data) < begin + size:
             break
-        complete.append(Frame(first & 0xF, data[begin : begin + size]))
+        complete.append(Frame(first & 0xF, data[begin : begin + size], bool(first & RSV1)))
         data = data[begin + size :]
     return complete, data
 
@@ -103,7 +113,7 @@ class Socket(web.WebSocketResponse):
     def __init__(self, transport: Transport) -> None:
         super().__init__()
         self.answers = asyncio.Event()
-        """Set while the client answers a close frame at once."""
+        """Set while the client answers a close frame as soon as it has read it."""
         self.answers.set()
         self._to = transport
         self._is_closed = False
@@ -120,6 +130,7 @@ class Socket(web.WebSocketResponse):
         payload = code.to_bytes(2) + message
         self._to.write(bytes((FIN | CLOSE, len(payload))) + payload)
         await self.answers.wait()
+        await until(lambda: not self._to.get_write_buffer_size())
         return True
 
 
@@ -127,26 +138,45 @@ class Client:
     """A client and the server's `Connection` to it."""
 
     def __init__(
-        self, *, threshold: int = 65_536, user: str = "ana", lag: Callable[[Connection], None] | None = None
+        self,
+        *,
+        threshold: int = 65_536,
+        user: str = "ana",
+        lag: Callable[[Connection], None] | None = None,
+        inflates: bool = False,
     ) -> None:
         self.transport = Transport()
         self.socket = Socket(self.transport)
         self.lagged: list[Connection] = []
         """The connection, as often as it said that it lags."""
+        self.newest: defaultdict[str, Newest] = defaultdict(Newest)
+        """What its topics would hold for those who are behind."""
         self.connection = Connection(
             self.socket,
             self.transport,
             identity=Identity(user),
             cookie="session=1",
             address="192.0.2.7",
+            inflates=inflates,
             threshold=threshold,
             lag=lag or self.lagged.append,
         )
 
+    def deliver(self, topic: str, *positions: tuple[str, int]) -> int:
+        """Let a topic be flushed to it: device and `ts` of each position. Return how many went out at once."""
+        newest, prefix = self.newest[topic], position_prefix(topic)
+        after = newest.published
+        messages = [position_message(prefix, position_entry(Position(id_, 41.5, 19.5, ts))) for id_, ts in positions]
+        for (device_id, _), message in zip(positions, messages, strict=True):
+            newest.add(device_id, message)
+        return self.connection.deliver(Batch(topic, messages, after=after, newest=newest, stream=None))
+
     @property
     def messages(self) -> list[Message]:
         """The messages that the client has read, in order."""
-        return [json.loads(frame.payload) for frame in self.frames if frame.opcode == TEXT]
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS).decompress
+        texts = (frame for frame in self.frames if frame.opcode == TEXT)
+        return [json.loads(inflate(text.payload + TAIL) if text.compressed else text.payload) for text in texts]
 
     @property
     def frames(self) -> list[Frame]:
@@ -163,10 +193,11 @@ class Client:
 
     async def goodbye(self) -> int | None:
         """Read to the end of a connection that is being closed, and return the close code."""
-        assert self.connection.goodbye is not None
+        assert self.connection.closing is not None
+        saying = asyncio.create_task(self.connection.say_goodbye())
         await until(lambda: self.socket.closed)
         self.transport.read_all()
-        await self.connection.goodbye
+        await saying
         assert not self.transport.aborted
         return self.close_code
 

@@ -75,7 +75,7 @@ class World:
         """For a device that is back in a topic: the newest of it when it came back."""
         self.reads: defaultdict[tuple[Connection, str], list[list[Row]]] = defaultdict(list)
         """What each subscription got from the database."""
-        self.spectators = [self._spectator() for _ in range(CLIENTS)]
+        self.spectators = [self._spectator(number) for number in range(CLIENTS)]
         self.gone: list[Spectator] = []
         """Those who have hung up."""
         self._flushing: asyncio.Task[None] | None = None
@@ -83,8 +83,8 @@ class World:
         self._leaving: list[asyncio.Task[None]] = []
         self.refresh()
 
-    def _spectator(self) -> Spectator:
-        client = Client(threshold=THRESHOLD_BYTES, lag=self.laggards.add)
+    def _spectator(self, number: int) -> Spectator:
+        client = Client(threshold=THRESHOLD_BYTES, lag=self.laggards.add, inflates=number > 0)
         return Spectator(client, CommandQueue(client.connection, self.subscriptions.execute, 10_000))
 
     async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
@@ -171,7 +171,7 @@ class World:
 
     def hang_up(self, number: int) -> None:
         """Let a client close its window, and another one come in its place."""
-        spectator, self.spectators[number] = self.spectators[number], self._spectator()
+        spectator, self.spectators[number] = self.spectators[number], self._spectator(number)
         self.gone.append(spectator)
         spectator.client.transport.close()
         self._leaving.append(asyncio.create_task(self._leave(spectator)))
