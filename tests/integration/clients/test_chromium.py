@@ -1,0 +1,88 @@
+"""Does a browser decode the shared stream, while others join and leave?"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Page, async_playwright
+
+from tests.integration.platform import Platform, now_ms
+from tests.servers import Database
+
+IMEIS = [f"35209308000000{number}" for number in range(10)]
+TIMEOUT_MS = 20_000
+
+FOLLOW = """([url, topic]) => new Promise((resolve, reject) => {
+    window.shown = {}; window.backwards = 0; window.count = 0
+    const socket = new WebSocket(url)
+    socket.onerror = () => reject(new Error('the socket failed'))
+    socket.onclose = (event) => { window.closeCode = event.code }
+    socket.onopen = () => socket.send(JSON.stringify({type: 'subscribe', topic}))
+    socket.onmessage = ({data}) => {
+        const message = JSON.parse(data)
+        const positions = message.type === 'subscribed' ? message.snapshot : [message]
+        for (const {deviceId, ts} of positions) {
+            if (ts <= (shown[deviceId] ?? 0)) window.backwards += 1
+            shown[deviceId] = ts
+        }
+        window.count += positions.length
+        if (message.type === 'subscribed') resolve(socket.extensions)
+    }
+})"""
+CAUGHT_UP = "([devices, last]) => Object.values(shown).filter((ts) => ts === last).length === devices"
+
+
+@pytest.fixture
+async def page(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]], cookie: str
+) -> AsyncIterator[tuple[Page, str]]:
+    """A page of the SPA in a browser that is signed in, and its origin."""
+
+    async def spa(_: web.Request) -> web.Response:
+        response = web.Response(text="<!doctype html><title>SPA</title>", content_type="text/html")
+        response.set_cookie(*cookie.split("=", 1))
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", spa)
+    origin = str((await aiohttp_server(app)).make_url("")).rstrip("/")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                  "--disable-component-update", "--disable-sync"],
+        )  # fmt: skip
+        page = await browser.new_page()
+        await page.goto(origin)
+        yield page, origin
+        await browser.close()
+
+
+async def test_a_browser_decodes_what_it_shares_with_others(
+    platform: Platform, database: Database, page: tuple[Page, str], event: str, topic: str, cookie: str
+) -> None:
+    database.register(event, *IMEIS)
+    browser, origin = page
+    live = await platform.start(LIVE_WS_ALLOWED_ORIGINS=origin)
+    url = live.url.replace("http", "ws", 1) + "/ws-live"
+    start, steps = now_ms(), 200
+
+    async def come_and_go() -> None:
+        for _ in range(5):
+            viewer = await live.viewer(cookie, compress=15)
+            await viewer.snapshot(topic)
+            await viewer.position()
+            await viewer.socket.close()
+
+    assert await browser.evaluate(FOLLOW, [url, topic]) == "permessage-deflate"
+    async with asyncio.TaskGroup() as group:
+        group.create_task(platform.trackers.drive(IMEIS, start, steps))
+        group.create_task(come_and_go())
+    await browser.wait_for_function(CAUGHT_UP, arg=[len(IMEIS), start + steps - 1], timeout=TIMEOUT_MS)
+    assert await browser.evaluate("[backwards, window.closeCode]") == [0, None]
+    assert await browser.evaluate("count") == len(IMEIS) * steps
+    await platform.stop()
+    await browser.wait_for_function("window.closeCode === 1012", timeout=TIMEOUT_MS)
