@@ -1,0 +1,1 @@
+"""How fast is the live channel, and does it keep its promises while it is?"""
