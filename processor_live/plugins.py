@@ -42,13 +42,11 @@ def find(name: str) -> Setup:
     try:
         if ":" in name:
             module, _, function = name.partition(":")
-            found: Setup = getattr(importlib.import_module(module), function)
-            return found
+            return _callable(name, getattr(importlib.import_module(module), function))
         candidates = entry_points(group=ENTRY_POINTS)
         chosen = [point for point in candidates if point.name == name]
         if len(chosen) == 1:
-            loaded: Setup = chosen[0].load()
-            return loaded
+            return _callable(name, chosen[0].load())
     except (ImportError, AttributeError) as error:
         raise StartError(
             f"processor-live: the plugin {name!r} in LIVE_PLUGINS cannot be loaded: {one_line(error)}"
@@ -60,3 +58,9 @@ def find(name: str) -> Setup:
         )
     known = ", ".join(sorted({point.name for point in candidates}))
     raise StartError(f"processor-live: there is no plugin {name!r}, named in LIVE_PLUGINS: installed are {known}")
+
+
+def _callable(name: str, found: object) -> Setup:
+    if not callable(found):
+        raise StartError(f"processor-live: the plugin {name!r} in LIVE_PLUGINS cannot be called: it must be a function")
+    return found

@@ -51,9 +51,12 @@ class Subscriptions:
                 connection.close(Disconnect.SESSION_ENDED)
             return
         rows = await self._rows(topic)
+        held = topic in connection.topics
         # In one go, without an await: G1, G2 and G3 hang on it.
         connection.send(protocol.subscribed(command, self._hub.join(connection, topic, rows)))
         metrics.COMMANDS.labels("subscribed").inc()
+        if held:
+            await tell(self._unsubscribed, connection, topic)
         await tell(self._subscribed, connection, topic)
 
     async def _unsubscribe(self, connection: Connection, command: Command) -> None:

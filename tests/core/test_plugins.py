@@ -112,6 +112,11 @@ def test_what_cannot_be_imported_is_named(name: str) -> None:
     assert f"the plugin {name!r} in LIVE_PLUGINS cannot be loaded: " in refusal(name)
 
 
+def test_what_is_no_function_is_named(stranger: ModuleType) -> None:
+    stranger.number = 5  # type: ignore[attr-defined] # a module made for this test
+    assert "the plugin 'stranger:number' in LIVE_PLUGINS cannot be called" in refusal("stranger:number")
+
+
 def test_an_entry_point_whose_module_is_gone_is_named(package: Package) -> None:
     package("strange", "odd = gone:setup")
     assert "the plugin 'odd' in LIVE_PLUGINS cannot be loaded: ModuleNotFoundError: " in refusal("odd")

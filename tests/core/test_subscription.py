@@ -163,6 +163,7 @@ async def test_subscribing_again_is_authorized_again_and_has_a_fresh_snapshot(se
     await service.publish("d1", 3)
     assert await service.subscribe() == {"d1": 3}
     assert [slot for slot, _ in service.asked].count("AUTHORIZE") == 2
+    assert [signal for signal, _ in service.told] == ["subscribed", "unsubscribed", "subscribed"]
     assert await service.publish("d1", 4) == [("d1", 3), ("d1", 4)]
 
 
