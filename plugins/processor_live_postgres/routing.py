@@ -79,6 +79,8 @@ class Routing:
     async def refresh(self) -> None:
         """Read the table and swap it in. Raises `psycopg2.Error` or `OSError`."""
         table = await _table_of(await self._database.rows(QUERY))
+        if self._loaded.problem is not None:  # until now every device was an orphan, which says nothing
+            self._counted = self._hub.news, self._hub.orphans
         changed, self._table = table != self._table, table
         DEVICES.set(len(table))
         LOADED.set_to_current_time()

@@ -149,6 +149,18 @@ def publish(app: web.Application, device: str, ts: int, count: int) -> None:
         app[HUB].publish(Position(device, 41, 19, ts + step))
 
 
+async def test_what_came_before_the_table_was_read_first_tells_nothing_about_orphans(
+    app: web.Application, routing: Routing, database: Database, event: str
+) -> None:
+    database.register(event, "1")
+    publish(app, "1", 1_000, SUSPICIOUS_SAMPLE)
+    await routing.refresh()
+    assert problem(app, "orphans") is None
+    publish(app, "1", 2_000, SUSPICIOUS_SAMPLE)
+    await routing.refresh()
+    assert metric("live_orphan_ratio") == 0
+
+
 async def test_many_orphans_degrade_and_few_do_not(
     app: web.Application, routing: Routing, database: Database, event: str
 ) -> None:
