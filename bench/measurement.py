@@ -32,6 +32,8 @@ class Measurement:
     """Of one core."""
     cpu_us_per_delivery: float
     cpu_us_per_record: float
+    latencies_read: bool
+    """Compressed positions are counted, not read."""
     p50_ms: int
     p99_ms: int
     p999_ms: int
@@ -85,6 +87,7 @@ async def measure(name: str, scenario: Scenario, program: Path, stage: Stage) ->
         cpu_share=cpu_s / counted["seconds"],
         cpu_us_per_delivery=cpu_s * 1e6 / frames,
         cpu_us_per_record=cpu_s * 1e6 / (scenario.rate * counted["seconds"]),
+        latencies_read=counted["frames"] > counted["compressed"],
         p50_ms=counted["p50_ms"],
         p99_ms=counted["p99_ms"],
         p999_ms=counted["p999_ms"],

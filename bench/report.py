@@ -17,7 +17,7 @@ COLUMNS = {
     "of a core": "{0.cpu_share:.0%}",
     "CPU µs per delivery": "{0.cpu_us_per_delivery:.2f}",
     "per record": "{0.cpu_us_per_record:.0f}",
-    "p50 / p99 / p99.9 ms": "{0.p50_ms} / {0.p99_ms} / {0.p999_ms}",
+    "p50 / p99 / p99.9 ms": "{3}",
     "loop lag p99 ms": "{2}",
     "wire bytes": "{0.wire_bytes_per_delivery:.0f}",
     "KB per client": "{0.memory_kb_per_client:.1f}",
@@ -30,20 +30,16 @@ COLUMNS = {
 def table(measurements: Sequence[Measurement]) -> str:
     """Return the measurements as a Markdown table."""
     rows = [list(COLUMNS), ["---"] * len(COLUMNS)]
-    rows += [
-        [form.format(one, verdict(one), _whole(one.loop_lag_p99_ms)) for form in COLUMNS.values()]
-        for one in measurements
-    ]
+    for one in measurements:
+        latencies = f"{one.p50_ms} / {one.p99_ms} / {one.p999_ms}" if one.latencies_read else "not read"
+        lag = "" if one.loop_lag_p99_ms is None else f"{one.loop_lag_p99_ms:.0f}"
+        rows.append([form.format(one, verdict(one), lag, latencies) for form in COLUMNS.values()])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def verdict(measurement: Measurement) -> str:
     """Return whether nothing was lost, and what else there is to say."""
     return "; ".join((*(measurement.failures or ("nothing lost",)), *measurement.doubts))
-
-
-def _whole(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}"
 
 
 def plot(measurements: Sequence[Measurement]) -> str:

@@ -38,6 +38,7 @@ SCENARIOS = {
         Scenario(name="slow", about="a fifth reads 2 kB/s", clients=1_000, rate=400, slow=200),
         Scenario(name="storm", about="all come back at once", clients=2_000, rate=400, in_flight=2_000),
         Scenario(name="many-events", about="of 20 viewers each", clients=4_000, rate=1_000, topics=200, devices=5),
+        Scenario(name="unwatched", about="one viewer of 200 events", clients=1, rate=4_000, topics=200, devices=5),
         Scenario(
             name="compressed",
             about="rally, and all clients offer permessage-deflate",
