@@ -7,8 +7,10 @@
  * handshakes are under way at once. EXTENSIONS is sent as Sec-WebSocket-Extensions unless empty; compressed frames are
  * counted but not read. Commands on stdin, one a line, each answered by a line of JSON on stdout:
  *   begin   start counting anew
- *   end     say what was counted since, in JSON; `all_frames` is since the start, of those who read all
- *   last    say, for each client that reads all and plainly, the newest ts of each device
+ *   end     say what was counted since, in JSON; `all_frames` is since the start; it and the latencies are of those who
+ *           were never slow
+ *   hurry   let the slow clients read as fast as the others from now on
+ *   last    say, for each client that follows, its topic and the newest ts of each device
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -115,7 +117,7 @@ static void take_position(struct client *c, const char *text, size_t size, int64
         if (when <= c->newest[device]) backwards++;
         c->newest[device] = when;
     }
-    latency[late < 0 ? 0 : late >= LATENCIES ? LATENCIES - 1 : late]++;
+    if (c - clients >= slow) latency[late < 0 ? 0 : late >= LATENCIES ? LATENCIES - 1 : late]++;
 }
 
 /* Return how many bytes of `data` were whole frames, or frames that are too large to be looked at. */
@@ -145,7 +147,7 @@ static size_t take_frames(struct client *c, char *data, size_t size) {
             if (opcode == 9) { char pong[6] = {(char)0x8A, (char)0x80}; say(c, pong, 6); }
             if (opcode == 1) {
                 frames++;
-                if (!c->slow) all_frames++;
+                if (c - clients >= slow) all_frames++;
                 if (head[0] & 0x40) compressed++;
                 else take_position(c, data + at + start, length, now);
             }
@@ -213,13 +215,23 @@ static void end(int64_t elapsed_ns) {
 
 static void last(void) {
     printf("[");
-    for (int i = slow, some = 0; i < count; i++) {
+    for (int i = 0, some = 0; i < count; i++) {
         if (clients[i].state != FOLLOWING) continue;
         printf("%s[%d", some++ ? "," : "", clients[i].topic);
         for (int d = 0; d < devices; d++) printf(",%lld", (long long)clients[i].newest[d]);
         printf("]");
     }
     printf("]\n");
+}
+
+static void hurry(void) {
+    for (int i = 0; i < slow; i++) {
+        if (clients[i].state != FOLLOWING || !clients[i].slow) continue;
+        clients[i].slow = 0;
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &clients[i]};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, clients[i].fd, &event);
+    }
+    printf("{}\n");
 }
 
 int main(int argc, char **argv) {
@@ -255,6 +267,7 @@ int main(int argc, char **argv) {
                 if (!fgets(line, sizeof line, stdin)) return 0;
                 if (!strncmp(line, "begin", 5)) { begin(); began = now_ns(CLOCK_MONOTONIC); }
                 else if (!strncmp(line, "end", 3)) end(now_ns(CLOCK_MONOTONIC) - began);
+                else if (!strncmp(line, "hurry", 5)) hurry();
                 else last();
             } else if (c->state == CLOSED) continue;
             else if (c->state == HANDSHAKE && ready[i].events & EPOLLOUT) greet(c);
@@ -262,7 +275,8 @@ int main(int argc, char **argv) {
         }
         if (slow && woken - slow_at > SLOW_EVERY_MS * 1000000LL) {
             slow_at = woken;
-            for (int i = 0; i < slow; i++) if (clients[i].state == FOLLOWING) receive(&clients[i], SLOW_BYTES);
+            for (int i = 0; i < slow; i++)
+                if (clients[i].state == FOLLOWING && clients[i].slow) receive(&clients[i], SLOW_BYTES);
         }
         if (!told && following + refused >= count) { told = 1; printf("{\"following\":%d,\"refused\":%d}\n", following, refused); }
         busy_ns += now_ns(CLOCK_MONOTONIC) - woken;

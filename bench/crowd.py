@@ -70,8 +70,12 @@ class Crowd:
         counted: dict[str, Any] = await self._ask("end")
         return counted
 
+    async def hurry(self) -> None:
+        """Let the slow ones read as fast as the others from now on."""
+        await self._ask("hurry")
+
     async def last(self) -> list[list[int]]:
-        """Return for each client that reads all: its topic's number, and the newest `ts` of the topic's devices."""
+        """Return for each client its topic's number, and the newest `ts` it had of the topic's devices."""
         newest: list[list[int]] = await self._ask("last")
         return newest
 

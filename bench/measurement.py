@@ -126,6 +126,7 @@ async def publish(scenario: Scenario, stage: Stage) -> dict[str, Any]:
 async def reconcile(scenario: Scenario, crowd: Crowd, published: dict[str, Any]) -> list[str]:
     """Return what is missing once everything has had its time to arrive: everybody must have every newest position."""
     failures = []
+    await crowd.hurry()
     if not scenario.extensions:
         behind = await _behind(crowd, published["newest"], scenario.devices)
         if behind:

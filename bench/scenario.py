@@ -16,7 +16,7 @@ class Scenario:
     devices: int = 40
     """In each topic."""
     slow: int = 0
-    """Clients that read 2 kB/s; they get the newest positions only, and are left out of the reconciliation."""
+    """Clients that read 2 kB/s, until the load is over: then they must end on the newest position of every device."""
     in_flight: int = 64
     """Handshakes under way at once."""
     extensions: str = ""
