@@ -83,7 +83,7 @@ async def test_what_directus_says_is_read(directus: Directus, access: Access, co
 COOKIES = [
     "directus_session_token=abc",
     "other=1; directus_session_token=abc; directus_session_token=def",
-    'quoted="a,b;c"; empty=; =nameless; spaces = around ',
+    'quoted="a,b;c"; empty=; =nameless; spaces = around',
     "garbage without an equals sign",
     "utf-8=Durr\u00ebs",
 ]
@@ -97,7 +97,7 @@ async def test_the_cookie_goes_verbatim_with_the_clients_address_and_nothing_els
     [call] = access.calls
     assert call.path == "/users/me?fields=id,email"
     headers = CIMultiDict(call.headers)
-    assert headers.getall("Cookie") == [cookie.strip()]
+    assert headers.getall("Cookie") == [cookie]
     assert headers.getall("X-Forwarded-For") == ["2001:db8::7"]
     assert {name.lower() for name in headers} <= {
         *("host", "cookie", "x-forwarded-for", "accept", "accept-encoding", "user-agent"),
