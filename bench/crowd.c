@@ -27,7 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 16, LATENCIES = 1 << 16, SLOW_BYTES = 200, SLOW_EVERY_MS = 100 };
+enum { BUFFER = 1 << 16, LATENCIES = 1 << 16, SLOW_BYTES = 200, SLOW_EVERY_MS = 100,
+       SKIPPED = 60 /* of a position: its type and most of its topic */ };
 enum state { CLOSED, HANDSHAKE, SUBSCRIBING, FOLLOWING };
 
 struct client {
@@ -107,12 +108,24 @@ static void gone(struct client *c) {
     if (started < count) start_one();
 }
 
+/* Return the number that follows `key`, which is looked for from `*at` on, and leave `*at` behind it; -1 without one.
+ * Not memmem and strtoll: at millions of positions a second, this is where the crowd's time goes. */
+static int64_t number_after(const char *key, size_t length, const char **at, const char *end) {
+    const char *from = *at;
+    while (from + length < end && memcmp(from, key, length)) from++;
+    if (from + length >= end) return -1;
+    int64_t number = 0;
+    for (from += length; from < end && *from >= '0' && *from <= '9'; from++) number = number * 10 + *from - '0';
+    *at = from;
+    return number;
+}
+
 static void take_position(struct client *c, const char *text, size_t size, int64_t now) {
-    const char *id = memmem(text, size, "\"deviceId\":\"", 12);
-    const char *ts = memmem(text, size, "\"ts\":", 5);
-    if (!id || !ts) return;
-    int64_t when = strtoll(ts + 5, NULL, 10), late = now - when;
-    long long device = strtoll(id + 12, NULL, 10) - first_imei - (long long)c->topic * devices;
+    const char *at = text + (size > SKIPPED ? SKIPPED : 0), *end = text + size;
+    int64_t device = number_after("\"deviceId\":\"", 12, &at, end), when = number_after("\"ts\":", 5, &at, end);
+    if (device < 0 || when < 0) return;
+    int64_t late = now - when;
+    device -= first_imei + (int64_t)c->topic * devices;
     if (device >= 0 && device < devices) {
         if (when <= c->newest[device]) backwards++;
         c->newest[device] = when;
