@@ -112,7 +112,7 @@ static void gone(struct client *c) {
  * Not memmem and strtoll: at millions of positions a second, this is where the crowd's time goes. */
 static int64_t number_after(const char *key, size_t length, const char **at, const char *end) {
     const char *from = *at;
-    while (from + length < end && memcmp(from, key, length)) from++;
+    while (from + length < end && (*from != *key || memcmp(from, key, length))) from++;
     if (from + length >= end) return -1;
     int64_t number = 0;
     for (from += length; from < end && *from >= '0' && *from <= '9'; from++) number = number * 10 + *from - '0';
