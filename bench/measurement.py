@@ -97,13 +97,15 @@ async def measure(name: str, scenario: Scenario, program: Path, stage: Stage) ->
         subscribing_s=counted["subscribing_ms"] / 1000,
         conflated=conflated,
         failures=tuple(failures),
-        doubts=tuple(doubts_about(counted, published)),
+        doubts=tuple(doubts_about(stage, counted, published)),
     )
 
 
-def doubts_about(counted: dict[str, Any], published: dict[str, Any]) -> list[str]:
+def doubts_about(stage: Stage, counted: dict[str, Any], published: dict[str, Any]) -> list[str]:
     """Return why the figures may not be the server's."""
     doubts = []
+    if stage.shares_its_core():
+        doubts.append("the server shares its core with the load")
     if counted["busy"] > SATURATED:
         doubts.append(f"the crowd was busy {counted['busy']:.0%} of the time: it measured itself")
     if published["behind_s"] > LATE_PUBLISHER_SECONDS:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.crowd import BenchError, compiled
 from bench.scenario import Scenario
-from bench.stage import STREAM, Stage, cores, roster_of
+from bench.stage import STREAM, Stage, bound, cores, roster_of
 from processor_live_demo.embedded import valkey
 
 HERE = Path(__file__).parent / "peers"
@@ -70,14 +70,14 @@ def _run(*command: str) -> None:
 async def set_up_peer(command: list[str], scenario: Scenario, directory: Path) -> AsyncIterator[Stage]:
     """Run a prepared peer with the stream's positions on its stdin. Raises `BenchError` or `ServerError`."""
     own, others = cores()
-    os.sched_setaffinity(0, others)
     (event,) = roster_of(scenario).events
     with ExitStack() as stack:
+        stack.enter_context(bound(others))
         redis_url = stack.enter_context(valkey(directory))
         reading, writing = os.pipe()
-        peer = await asyncio.create_subprocess_exec(*command, stdin=reading, stdout=PIPE)
+        with bound(own):
+            peer = await asyncio.create_subprocess_exec(*command, stdin=reading, stdout=PIPE)
         stack.callback(peer.kill)
-        os.sched_setaffinity(peer.pid, own)
         relay = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.relay", redis_url, STREAM, event.topic, stdout=writing
         )

@@ -6,8 +6,8 @@ import re
 import sys
 import uuid
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class Stage:
         """Return the CPU time that the service's process has used, by the kernel's account."""
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+    def shares_its_core(self) -> bool:
+        """Return whether the load runs on the core of what is measured."""
+        return bool(os.sched_getaffinity(self.pid) & os.sched_getaffinity(0))
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the service's process."""
@@ -94,13 +98,24 @@ def cores() -> tuple[set[int], set[int]]:
     return {first}, set(others) or {first}
 
 
+@contextmanager
+def bound(cores: set[int]) -> Iterator[None]:
+    """Start what is started meanwhile on these cores, with all the threads it will have; then be as free as before."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @asynccontextmanager
 async def set_up(scenario: Scenario, directory: Path) -> AsyncIterator[Stage]:
     """Run everything but the crowd and the publisher. Raises `BenchError` or `ServerError`."""
     own, others = cores()
-    os.sched_setaffinity(0, others)
     roster = roster_of(scenario)
     with ExitStack() as stack:
+        stack.enter_context(bound(others))
         redis_url = stack.enter_context(valkey(directory))
         postgres_url = stack.enter_context(postgres(directory))
         with closing(psycopg2.connect(postgres_url)) as connection:
@@ -123,15 +138,15 @@ async def set_up(scenario: Scenario, directory: Path) -> AsyncIterator[Stage]:
             "METRICS_PORT": str(free_port()),
             "LIVE_WS_MAX_CONNECTIONS_PER_USER": "1000000",
         }
-        service = stack.enter_context(
-            Child(
-                name="the service",
-                command=[sys.executable, "-m", "processor_live", "serve"],
-                log=directory / "service.log",
-                environ={**os.environ, **environ},
+        with bound(own):
+            service = stack.enter_context(
+                Child(
+                    name="the service",
+                    command=[sys.executable, "-m", "processor_live", "serve"],
+                    log=directory / "service.log",
+                    environ={**os.environ, **environ},
+                )
             )
-        )
-        os.sched_setaffinity(service.pid, own)
         async with ClientSession() as session:
             health = Health(session, f"http://127.0.0.1:{environ['METRICS_PORT']}")
             await health.ready(service)
