@@ -13,6 +13,7 @@ from redis import Redis
 
 TICK_S = 0.004
 """Between two looks at the schedule: the records that have become due go out together, as devices report."""
+ATTRIBUTES = json.dumps({str(number): number * 7 for number in range(1, 25)})
 
 
 def publish(  # noqa: PLR0913, PLR0917 - its command line
@@ -44,19 +45,11 @@ def record(imei: int, ts: int) -> str:
     """Return a payload as the ingestion service writes it, some 500 bytes."""
     moment = datetime.fromtimestamp(ts / 1000, UTC).isoformat()
     place = ts % 100_000 / 100_000
-    return json.dumps(
-        {
-            "device_id": str(imei),
-            "timestamp": moment,
-            "latitude": round(42 + place, 7),
-            "longitude": round(19 + place / 2, 7),
-            "altitude": 412,
-            "angle": ts % 359 + 1,
-            "speed": ts % 120 + 1,
-            "satellites": 11,
-            "priority": 0,
-            "attributes": {str(number): number * 7 for number in range(1, 25)},
-        }
+    # not json.dumps: the publisher shares its core with the viewers, and this is a third of the work
+    return (
+        f'{{"device_id":"{imei}","timestamp":"{moment}","latitude":{42 + place:.7f},"longitude":{19 + place / 2:.7f},'
+        f'"altitude":412,"angle":{ts % 359 + 1},"speed":{ts % 120 + 1},"satellites":11,"priority":0,'
+        f'"attributes":{ATTRIBUTES}}}'
     )
 
 

@@ -99,7 +99,11 @@ class Hub:
         """The devices of each topic that the stream has shown, so that a subscribe need not look at all there are."""
         self._dirty: dict[Topic, None] = {}
         self._wake = asyncio.Event()
+        self._written = asyncio.Event()
+        """Set, and replaced, when what is pending now has been written."""
         self._flush_interval_s = flush_interval_s
+        self._not_before = 0.0
+        """When the next flush may begin (loop time)."""
 
     def publish(self, position: Position) -> None:
         """Take a position from a stream: show it to the members of its device's topics, if it is news."""
@@ -207,19 +211,31 @@ class Hub:
     async def run(self) -> None:
         """Flush whenever something is pending, for ever; at most once per interval."""
         loop = asyncio.get_running_loop()
-        not_before = 0.0
         while True:
             await self._wake.wait()
-            if (wait := not_before - loop.time()) > 0:
+            if (wait := self._not_before - loop.time()) > 0:
                 await asyncio.sleep(wait)
             self._wake.clear()
+            written, self._written = self._written, asyncio.Event()
             started = loop.time()
             await self.flush()
             took = loop.time() - started
             interval = max(self._flush_interval_s, 2 * took)
-            not_before = started + interval
+            self._not_before = started + interval
+            written.set()
             metrics.FLUSH_SECONDS.observe(took)
             metrics.FLUSH_INTERVAL.set(interval)
+
+    async def rest(self) -> None:
+        """Wait until what is pending has been written and the next flush may begin.
+
+        A source that reads only then has what it reads written at once: two intervals, its own and the hub's, would
+        make positions wait for both.
+        """
+        if self._dirty:
+            await self._written.wait()
+        if (wait := self._not_before - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(wait)
 
 
 HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)

@@ -1,7 +1,7 @@
 """How do the trackers' positions get from the stream to the hub? (docs/contract.md §6.1)
 
-Redis does the gathering: read what is there, publish it, and read again no sooner than one flush interval later. The
-first record after a quiet moment goes at once, the rest wait in the stream, and a slow reader simply reads more.
+Redis does the gathering: read what is there, publish it, and read again when the hub may write again. The first record
+after a quiet moment goes at once, the rest wait in the stream, and a slow reader simply reads more.
 """
 
 import asyncio
@@ -183,7 +183,7 @@ class Fanout:
         log.info("stream.warmed devices=%d", len(latest))
 
     async def _step(self) -> None:
-        """Read once and publish; then wait until the interval since this reading is over, unless there is more."""
+        """Read once and publish; then, unless there is more, wait until the hub may write again."""
         loop = asyncio.get_running_loop()
         entries = await self._group.read(self._settings.batch_size, self._settings.block_ms)
         if not entries:
@@ -201,7 +201,10 @@ class Fanout:
             positions = list(newest.values())
         for position in positions:
             self._publish(position)
-        if not full and (rest := began + self._interval_s - loop.time()) > 0:
+        if full:
+            return
+        await self._hub.rest()
+        if (rest := began + self._interval_s - loop.time()) > 0:
             await asyncio.sleep(rest)
 
     def _positions(self, entries: Sequence[Entry]) -> list[Position]:
