@@ -143,7 +143,12 @@ async def reconcile(scenario: Scenario, crowd: Crowd, published: dict[str, Any])
 
 async def complete(scenario: Scenario, crowd: Crowd, published: dict[str, Any]) -> list[str]:
     """Return what is missing when nothing was conflated: everybody must have every position of their topic."""
-    expected = published["sent"] * scenario.clients // scenario.topics
+    rounds, rest = divmod(published["sent"], scenario.topics * scenario.devices)  # the devices take turns
+    expected = sum(
+        rounds * scenario.devices + min(max(rest - client % scenario.topics * scenario.devices, 0), scenario.devices)
+        for client in range(scenario.clients)
+        if client >= scenario.slow
+    )
     loop = asyncio.get_running_loop()
     deadline = loop.time() + DRAIN_SECONDS
     while (  # noqa: ASYNC110 - it happens in another process

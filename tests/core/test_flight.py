@@ -88,3 +88,24 @@ async def test_a_failure_nobody_waits_for_any_more_disturbs_nobody() -> None:
     assert complaints == []
     oracle.error = None
     assert await flights.ask("cookie", oracle) == 2
+
+
+async def test_spaced_calls_for_the_same_thing_begin_no_sooner_and_all_who_wait_share_the_next() -> None:
+    flights, oracle, clock = SingleFlight[str, int](0.1), Oracle(), asyncio.get_running_loop().time
+    oracle.gate.set()
+    began = clock()
+    assert await flights.ask("event", oracle) == 1
+    assert await asyncio.gather(*[flights.ask("event", oracle) for _ in range(3)]) == [2, 2, 2]
+    assert clock() - began >= 0.1
+    assert await flights.ask("event", oracle) == 3
+    assert clock() - began >= 0.2
+
+
+async def test_spacing_holds_nobody_up_who_asks_for_something_else_or_asks_late() -> None:
+    flights, oracle, clock = SingleFlight[str, int](0.05), Oracle(), asyncio.get_running_loop().time
+    oracle.gate.set()
+    await flights.ask("event", oracle)
+    await asyncio.sleep(0.1)  # the spacing is over
+    asked = clock()
+    await asyncio.gather(flights.ask("event", oracle), flights.ask("another", oracle))
+    assert clock() - asked < 0.05

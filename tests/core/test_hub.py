@@ -262,3 +262,36 @@ async def test_a_flush_that_takes_long_stretches_the_interval(rally: Rally, monk
     assert metric("live_flush_interval_seconds") == pytest.approx(10, rel=0.1)
     run.cancel()
     await asyncio.wait([run])
+
+
+async def test_a_source_that_rests_has_what_it_publishes_next_written_at_once(rally: Rally) -> None:
+    hub = Hub(lambda device: rally.routes[device], 0.1)
+    client, clock = Client(), asyncio.get_running_loop().time
+    hub.join(client.connection, EVENT, ())
+    run = asyncio.create_task(hub.run())
+    started = clock()
+    hub.publish(fix("d1", 1))
+    await hub.rest()
+    assert client.positions(EVENT) == [("d1", 1)]
+    assert clock() - started >= 0.1
+    hub.publish(fix("d1", 2))
+    await asyncio.sleep(0)
+    assert client.positions(EVENT) == [("d1", 1), ("d1", 2)]
+    run.cancel()
+    await asyncio.wait([run])
+
+
+async def test_a_source_rests_no_longer_because_another_goes_on_publishing(rally: Rally) -> None:
+    client = rally.join(EVENT)
+    run = asyncio.create_task(rally.hub.run())
+    rally.publish(("d1", 0))
+    resting = asyncio.create_task(rally.hub.rest())
+    for ts in range(1, 100):
+        rally.publish(("d1", ts))
+        await asyncio.sleep(0)
+        if resting.done():
+            break
+    assert resting.done()
+    assert client.positions(EVENT)
+    run.cancel()
+    await asyncio.wait([run])

@@ -209,6 +209,19 @@ async def test_those_who_ask_at_the_same_moment_share_one_query_and_nobody_after
     assert metric("live_snapshot_seconds_count") - before == 3
 
 
+async def test_a_crowd_that_comes_within_a_second_costs_a_handful_of_queries(
+    app: web.Application, database: Database, event: str
+) -> None:
+    database.register(event, "1")
+    before = metric("live_snapshot_seconds_count")
+    coming = []
+    for _ in range(1_000):
+        coming.append(asyncio.create_task(rows(app, event)))
+        await asyncio.sleep(0.001)
+    assert all(set(found) == {"1"} for found in await asyncio.gather(*coming))
+    assert metric("live_snapshot_seconds_count") - before <= 20, "some 1.5 s, ten a second"
+
+
 @pytest.fixture
 def locked(database: Database) -> Iterator[Database]:
     """Let every query of positions wait, until the test rolls back."""
