@@ -29,6 +29,8 @@ CONNECTIONS: web.AppKey[dict[Connection, asyncio.Task[Any]]] = web.AppKey(
 )
 """All that are open, each with the task that serves it."""
 
+GOODBYES_PER_SECOND = 100
+"""At a stop, if the drain time is long enough: what one Directus can let in again (docs/contract.md §6.3)."""
 _KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4401})
 
 
@@ -101,14 +103,23 @@ async def _converse(app: web.Application, ws: web.WebSocketResponse, connection:
 
 
 async def drain(app: web.Application) -> None:
-    """Say goodbye to every client with 1012, within the drain time; to be called when no new ones can come."""
+    """Say goodbye to every client with 1012, within the drain time; to be called when no new ones can come.
+
+    Not to all at once: those who leave come back at once, to another instance, and each costs Directus two calls.
+    """
     app[HEALTH].draining = True
     handlers = app[CONNECTIONS].copy()
-    for connection in handlers:
+    if not handlers:
+        return
+    log.info("drain.started connections=%d", len(handlers))
+    loop, timeout_s = asyncio.get_running_loop(), app[SETTINGS].drain_timeout_ms / 1000
+    began = loop.time()
+    pause_s = min(1 / GOODBYES_PER_SECOND, max(timeout_s - GOODBYE_SECONDS, 0) / len(handlers))
+    for number, connection in enumerate(handlers):
+        if (early := began + number * pause_s - loop.time()) > 0:
+            await asyncio.sleep(early)
         connection.close(Disconnect.RESTART)
-    if handlers:
-        log.info("drain.started connections=%d", len(handlers))
-        _, late = await asyncio.wait(handlers.values(), timeout=app[SETTINGS].drain_timeout_ms / 1000)
-        for connection in app[CONNECTIONS].copy():
-            connection.cut()
-        log.info("drain.ended late=%d", len(late))
+    _, late = await asyncio.wait(handlers.values(), timeout=max(began + timeout_s - loop.time(), 0))
+    for connection in app[CONNECTIONS].copy():
+        connection.cut()
+    log.info("drain.ended late=%d", len(late))

@@ -121,6 +121,27 @@ async def test_a_stop_says_goodbye_to_everybody_with_1012_and_lets_nobody_in(sta
             assert response.status == 426
 
 
+async def test_a_stop_spreads_its_goodbyes_as_far_as_the_drain_time_allows(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor_live.endpoint.GOODBYES_PER_SECOND", 10)
+    browser, clock = await start(), asyncio.get_running_loop().time
+
+    ends: list[float] = []
+
+    async def see_off(socket: ClientWebSocketResponse) -> None:
+        assert await close_code(socket) == 1012
+        ends.append(clock())
+
+    async with (
+        browser.ws_connect("/ws-live", headers=COOKIE) as one,
+        browser.ws_connect("/ws-live", headers=COOKIE) as two,
+        browser.ws_connect("/ws-live", headers=COOKIE) as three,
+    ):
+        await asyncio.gather(drain(app_of(browser)), *[see_off(socket) for socket in (one, two, three)])
+    assert max(ends) - min(ends) >= 0.1, "0.2 s, but for the moods of the machine"
+
+
 async def test_who_is_behind_at_the_goodbye_gets_all_that_was_sent_and_the_close_frame(start: Start) -> None:
     browser, before = await start(), metric("live_disconnects_total", code="1012")
     async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
