@@ -23,6 +23,10 @@ Execute = Callable[[Connection, Command], Awaitable[None]]
 class CommandQueue:
     """The commands of one connection: worked on one after another, while the connection goes on reading."""
 
+    __slots__ = (
+        "_allowance", "_allowed_at", "_connection", "_execute", "_rate", "_violations", "_waiting", "_worker",
+    )  # fmt: skip
+
     def __init__(self, connection: Connection, execute: Execute, per_second: int) -> None:
         self._connection = connection
         self._execute = execute

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiohttp import WSMsgType, web
-
 from processor_live import metrics
 from processor_live.backlog import Backlog
 from processor_live.batch import Batch
@@ -19,6 +17,7 @@ from processor_live.deflate import OUT_OF_STEP
 from processor_live.framing import text_frame
 from processor_live.kernel import abort_now, unsent_bytes
 from processor_live.protocol import Disconnect
+from processor_live.websocket import WebSocket
 
 MAX_CONTROL_MESSAGES = 256
 """Queued for a lagging client before it is given up: no honest client has so many commands unanswered."""
@@ -46,7 +45,6 @@ class Connection:
         "_inflates",
         "_lag",
         "_missed",
-        "_reading",
         "_taken_bytes",
         "_threshold",
         "_transport",
@@ -60,8 +58,7 @@ class Connection:
 
     def __init__(  # noqa: PLR0913 - one argument for each fact of a connection
         self,
-        ws: web.WebSocketResponse,
-        transport: asyncio.Transport,
+        ws: WebSocket,
         *,
         identity: Identity,
         cookie: str,
@@ -71,7 +68,7 @@ class Connection:
         lag: "Callable[[Connection], None]",
     ) -> None:
         self._ws = ws
-        self._transport = transport
+        self._transport = ws.transport
         self._threshold = threshold
         self._lag = lag
         self._control: list[bytes] = []  # a deque would take 760 bytes of every idle connection
@@ -92,8 +89,6 @@ class Connection:
         """The topics it is a member of; the hub's to change."""
         self.closing: Disconnect | None = None
         """Why the server closes it, once it has decided to."""
-        self._reading: asyncio.Timeout | None = None
-        """While `read` waits for the client: what wakes it."""
 
     @property
     def lagging(self) -> bool:
@@ -103,7 +98,7 @@ class Connection:
     @property
     def open(self) -> bool:
         """Whether frames can still be sent."""
-        return not (self._ws.closed or self._transport.is_closing())
+        return self._ws.open and not self._transport.is_closing()
 
     def send(self, payload: bytes) -> None:
         """Send a control message (JSON): it is never dropped, and keeps its order (G5)."""
@@ -200,26 +195,11 @@ class Connection:
         """What the client has taken, counted from an arbitrary point; while it lags, growth means that it reads."""
         return self._taken_bytes - unsent_bytes(self._transport)
 
-    async def read(self, take: Callable[[str | bytes], None]) -> None:
-        """Hand each message of the client to `take`, until one of the two closes.
-
-        Never stops reading before: aiohttp would take a peer that answers pings for dead.
-        """
-        if self.closing is not None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None) as self._reading:
-                async for message in self._ws:
-                    if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                        take(message.data)
-        self._reading = None
-
     def close(self, why: Disconnect) -> None:
-        """Have the connection closed: it stops reading, and says goodbye."""
+        """Have the connection closed: it takes no more commands, and says goodbye."""
         if self.closing is None:
             self.closing = why
-            if self._reading is not None:
-                self._reading.reschedule(asyncio.get_running_loop().time())
+            self._ws.stop()
 
     async def say_goodbye(self) -> None:
         """Send what control messages wait and a close frame; wait for the client's, then drop what is left."""
@@ -228,9 +208,10 @@ class Connection:
                 if self._control:
                     self._transport.write(b"".join(self._control))
                     self._control.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(GOODBYE_SECONDS):
-                        await self._ws.close(code=self.closing.code, message=self.closing.reason.encode())
+                self._ws.close(self.closing)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._ws.lost()
         finally:  # also when it is cancelled
             self.cut()
 

@@ -2,32 +2,32 @@
 
 import asyncio
 import logging
-from typing import Any, cast
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from processor_live import metrics
 from processor_live.command_queue import CommandQueue
 from processor_live.connection import GOODBYE_SECONDS, Connection
-from processor_live.deflate import WINDOW_BITS
+from processor_live.frame_reader import FrameReader
 from processor_live.handshake import IDENTITY, client_address, cookie_of, refusal, unavailable
 from processor_live.health import HEALTH
-from processor_live.kernel import bound_send_buffer
 from processor_live.laggards import Laggards
-from processor_live.protocol import MAX_MESSAGE_BYTES, SUBPROTOCOL, Disconnect
-from processor_live.seats import SEATS
+from processor_live.protocol import MAX_MESSAGE_BYTES, Disconnect
+from processor_live.seats import SEAT, Seat
 from processor_live.settings import SETTINGS
 from processor_live.signals import CONNECTED, DISCONNECTED, tell
 from processor_live.subscription import Subscriptions
+from processor_live.upgrade import agree, switch
+from processor_live.websocket import WebSocket
 
 log = logging.getLogger(__name__)
 
 LAGGARDS: web.AppKey[Laggards] = web.AppKey("laggards", Laggards)
 SUBSCRIPTIONS: web.AppKey[Subscriptions] = web.AppKey("subscriptions", Subscriptions)
-CONNECTIONS: web.AppKey[dict[Connection, asyncio.Task[Any]]] = web.AppKey(
-    "connections", dict[Connection, asyncio.Task[Any]]
+CONNECTIONS: web.AppKey[dict[Connection, asyncio.Task[None] | None]] = web.AppKey(
+    "connections", dict[Connection, asyncio.Task[None] | None]
 )
-"""All that are open, each with the task that serves it."""
+"""All that are open, each with the task that ends it, if it is about to be."""
 
 GOODBYES_PER_SECOND = 100
 """At a stop, if the drain time is long enough: what one Directus can let in again (docs/contract.md §6.3)."""
@@ -35,71 +35,74 @@ _KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """Serve one client, from the last checks of its handshake to its end."""
-    identity = request.get(IDENTITY)
+    """Make the last checks of a handshake, and let the conversation begin."""
+    identity, app = request.get(IDENTITY), request.app
     if identity is None:
         return refusal(401, "nobody vouched for you: the server has no authentication plugin")
-    app = request.app
     if app[HEALTH].draining:  # it may have begun while Directus was asked
         return unavailable("the server is stopping")
-    with app[SEATS].one_for(identity.user) as seated:
-        if not seated:
-            return refusal(429, "you have as many connections as you may; close one first")
-        ws = web.WebSocketResponse(
-            heartbeat=app[SETTINGS].ping_interval_ms / 1000,  # drops a peer silent for half of it more
-            max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses what reaches it
-            protocols=(SUBPROTOCOL,),
-            compress=app[SETTINGS].compression,
-            timeout=GOODBYE_SECONDS,
-        )
-        await ws.prepare(request)
-        metrics.HANDSHAKES.labels(ws.status).inc()
-        connection = _connection(request, ws)
-        app[CONNECTIONS][connection] = cast("asyncio.Task[Any]", asyncio.current_task())
-        with metrics.CONNECTIONS.track_inprogress():
-            try:
-                await _converse(app, ws, connection)
-            finally:
-                del app[CONNECTIONS][connection]
-                app[LAGGARDS].discard(connection)
-    return ws
-
-
-def _connection(request: web.Request, ws: web.WebSocketResponse) -> Connection:
-    transport = cast("asyncio.Transport", request.transport)
-    bound_send_buffer(transport)
-    return Connection(
-        ws,
+    if not request[SEAT].belongs_to(identity.user):
+        return refusal(429, "you have as many connections as you may; close one first")
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client has gone")
+    agreement = agree(request, compression=app[SETTINGS].compression)
+    ws = WebSocket(
         transport,
-        identity=request[IDENTITY],
+        FrameReader(MAX_MESSAGE_BYTES, inflates=agreement.compressed),
+        app[SETTINGS].ping_interval_ms / 1000,
+    )
+    connection = Connection(
+        ws,
+        identity=identity,
         cookie=cookie_of(request),
         address=client_address(request),
-        inflates=_inflates(ws),
-        threshold=request.app[SETTINGS].backpressure_threshold_bytes,
-        lag=request.app[LAGGARDS].add,
+        inflates=agreement.shared,
+        threshold=app[SETTINGS].backpressure_threshold_bytes,
+        lag=app[LAGGARDS].add,
     )
+    early = await switch(request, agreement.response, ws)
+    await Conversation(app, connection, ws, request[SEAT]).begin(early)
+    return agreement.response
 
 
-def _inflates(ws: web.WebSocketResponse) -> bool:
-    """Return whether this client can decode a stream that it shares with others."""
-    agreed = ws.headers.get(hdrs.SEC_WEBSOCKET_EXTENSIONS, "")
-    return ws.compress >= WINDOW_BITS and "server_no_context_takeover" not in agreed
+class Conversation:
+    """A connection with what belongs to it, from its first message to its end."""
 
+    __slots__ = ("_app", "_connection", "_queue", "_seat", "_ws")
 
-async def _converse(app: web.Application, ws: web.WebSocketResponse, connection: Connection) -> None:
-    """Answer the client until the connection ends."""
-    subscriptions = app[SUBSCRIPTIONS]
-    queue = CommandQueue(connection, subscriptions.execute, app[SETTINGS].max_commands_per_second)
-    await tell(app[CONNECTED], connection)
-    try:
-        await connection.read(queue.put)
-    finally:
-        await queue.close()
-        await subscriptions.leave_all(connection)
-        await connection.say_goodbye()
-        code = connection.closing.code if connection.closing is not None else ws.close_code or 1006
-        metrics.DISCONNECTS.labels(code if code in _KNOWN_CODES else "other").inc()
-        await tell(app[DISCONNECTED], connection)
+    def __init__(self, app: web.Application, connection: Connection, ws: WebSocket, seat: Seat) -> None:
+        self._app = app
+        self._connection = connection
+        self._ws = ws
+        self._seat = seat
+        self._queue = CommandQueue(connection, app[SUBSCRIPTIONS].execute, app[SETTINGS].max_commands_per_second)
+
+    async def begin(self, early: bytes) -> None:
+        """Answer the client from now on. `early` is what it has said already."""
+        self._app[CONNECTIONS][self._connection] = None
+        metrics.CONNECTIONS.inc()
+        await tell(self._app[CONNECTED], self._connection)
+        self._ws.begin(self._queue.put, self._over, early)
+
+    def _over(self) -> None:
+        """No more will come from the client."""
+        self._app[CONNECTIONS][self._connection] = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        app, connection = self._app, self._connection
+        try:
+            await self._queue.close()
+            await app[SUBSCRIPTIONS].leave_all(connection)
+            await connection.say_goodbye()
+            code = self._ws.close_code
+            metrics.DISCONNECTS.labels(code if code in _KNOWN_CODES else "other").inc()
+            await tell(app[DISCONNECTED], connection)
+        finally:
+            del app[CONNECTIONS][connection]
+            app[LAGGARDS].discard(connection)
+            metrics.CONNECTIONS.dec()
+            self._seat.leave()
 
 
 async def drain(app: web.Application) -> None:
@@ -108,18 +111,27 @@ async def drain(app: web.Application) -> None:
     Not to all at once: those who leave come back at once, to another instance, and each costs Directus two calls.
     """
     app[HEALTH].draining = True
-    handlers = app[CONNECTIONS].copy()
-    if not handlers:
+    connections = [*app[CONNECTIONS]]
+    if not connections:
         return
-    log.info("drain.started connections=%d", len(handlers))
+    log.info("drain.started connections=%d", len(connections))
     loop, timeout_s = asyncio.get_running_loop(), app[SETTINGS].drain_timeout_ms / 1000
     began = loop.time()
-    pause_s = min(1 / GOODBYES_PER_SECOND, max(timeout_s - GOODBYE_SECONDS, 0) / len(handlers))
-    for number, connection in enumerate(handlers):
+    pause_s = min(1 / GOODBYES_PER_SECOND, max(timeout_s - GOODBYE_SECONDS, 0) / len(connections))
+    for number, connection in enumerate(connections):
         if (early := began + number * pause_s - loop.time()) > 0:
             await asyncio.sleep(early)
         connection.close(Disconnect.RESTART)
-    _, late = await asyncio.wait(handlers.values(), timeout=max(began + timeout_s - loop.time(), 0))
-    for connection in app[CONNECTIONS].copy():
+    await _ended(app, began + timeout_s - loop.time())
+    late = [*app[CONNECTIONS]]
+    for connection in late:
         connection.cut()
+    await _ended(app, GOODBYE_SECONDS)
     log.info("drain.ended late=%d", len(late))
+
+
+async def _ended(app: web.Application, timeout_s: float) -> None:
+    """Wait for the ends of connections that are being closed, but not for too long."""
+    ending = [task for task in app[CONNECTIONS].values() if task is not None]
+    if ending and timeout_s > 0:
+        await asyncio.wait(ending, timeout=timeout_s)

@@ -9,7 +9,8 @@ import msgspec
 from processor_live.position import Position
 
 _encoder = msgspec.json.Encoder()
-_FIN_TEXT = 0x81
+_FIN_TEXT, _FIN_CLOSE, _FIN_PING, _FIN_PONG = 0x81, 0x88, 0x89, 0x8A
+_NO_CODE = 1005
 _RSV1 = 0x40
 """Marks a compressed message (RFC 7692 §6)."""
 _ONE_BYTE_LENGTH, _TWO_BYTE_LENGTH = 126, 127
@@ -24,6 +25,21 @@ def text_frame(payload: bytes) -> bytes:
 def deflated_frame(payload: bytes) -> bytes:
     """Return `payload`, a compressed text message, as one frame (RFC 7692 §7.2.1)."""
     return _frame(_FIN_TEXT | _RSV1, payload)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Return a close frame (RFC 6455 §5.5.1); 1005 is for one that says no code."""
+    return _frame(_FIN_CLOSE, b"" if code == _NO_CODE else code.to_bytes(2) + reason.encode())
+
+
+def ping_frame() -> bytes:
+    """Return a ping that asks for nothing but an answer."""
+    return _frame(_FIN_PING, b"")
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping."""
+    return _frame(_FIN_PONG, payload)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

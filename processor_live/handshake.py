@@ -15,9 +15,9 @@ from aiohttp import hdrs, web
 from processor_live import metrics
 from processor_live.connection import Identity
 from processor_live.health import HEALTH
-from processor_live.protocol import SUBPROTOCOL
-from processor_live.seats import SEATS
+from processor_live.seats import SEAT, SEATS
 from processor_live.settings import SETTINGS
+from processor_live.upgrade import is_upgrade
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -71,23 +71,27 @@ async def check_handshake(request: web.Request, handler: Handler) -> web.StreamR
     """Refuse what fails a check; count every handshake by the status of its answer."""
     if not is_handshake(request):
         return await handler(request)
-    with request.app[SEATS].one() as seated:
-        refused = _refused(request, seated=seated)
-        if refused is not None:
-            metrics.HANDSHAKES.labels(refused.status).inc()
-            return refused
-        try:
-            response = await handler(request)
-        except web.HTTPException as error:  # the other way to answer, in aiohttp
-            metrics.HANDSHAKES.labels(error.status).inc()
-            raise
-        if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            metrics.HANDSHAKES.labels(response.status).inc()
-        return response
+    seat = request.app[SEATS].take()
+    if seat is not None:
+        request[SEAT] = seat
+    refused = _refused(request, seated=seat is not None)
+    status = 0
+    try:
+        response = await handler(request) if refused is None else refused
+        status = response.status
+    except web.HTTPException as error:  # the other way to answer, in aiohttp
+        status = error.status
+        raise
+    finally:
+        if status:
+            metrics.HANDSHAKES.labels(status).inc()
+        if seat is not None and status != HTTPStatus.SWITCHING_PROTOCOLS:  # else it is the connection's
+            seat.leave()
+    return response
 
 
 def _refused(request: web.Request, *, seated: bool) -> web.Response | None:
-    if not _is_upgrade(request):
+    if not is_upgrade(request):
         return refusal(
             426, "this is a WebSocket endpoint (version 13)", Upgrade="websocket", Sec_WebSocket_Version="13"
         )
@@ -102,14 +106,6 @@ def _refused(request: web.Request, *, seated: bool) -> web.Response | None:
     if not cookie_of(request):
         return refusal(401, "no session cookie; sign in first")
     return None
-
-
-def _is_upgrade(request: web.Request) -> bool:
-    return (
-        request.version >= (1, 1)
-        and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == "13"  # aiohttp takes the drafts' 7 and 8, too
-        and web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request).ok
-    )
 
 
 def _is_welcome(origins: list[str], host: str, allowed: tuple[str, ...]) -> bool:

@@ -66,7 +66,10 @@ class Verdict(enum.Enum):
 class Disconnect(enum.Enum):
     """Why the server closes a connection: close code and the reason sent with it (docs/contract.md §3)."""
 
+    PROTOCOL_ERROR = (1002, "not WebSocket (RFC 6455)")
+    INVALID_DATA = (1007, "neither UTF-8 nor compressed as agreed")
     VIOLATIONS = (1008, "too many invalid messages")
+    TOO_BIG = (1009, "a message has at most 4096 bytes")
     FAILED = (1011, "the server failed")
     RESTART = (1012, "the server restarts")
     SLOW = (1013, "the client does not read")

@@ -1,8 +1,6 @@
 """Is there room for one more?"""
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
 
 from aiohttp import web
 
@@ -16,31 +14,52 @@ class Seats:
         self._taken = 0
         self._taken_by: Counter[str] = Counter()
 
-    @contextlib.contextmanager
-    def one(self) -> Iterator[bool]:
-        """Take a seat for the length of the `with`; False when all are taken."""
+    def take(self) -> "Seat | None":
+        """Return a seat, to be left; None when all are taken."""
         if self._taken >= self._limit:
-            yield False
-            return
+            return None
         self._taken += 1
-        try:
-            yield True
-        finally:
-            self._taken -= 1
+        return Seat(self)
 
-    @contextlib.contextmanager
-    def one_for(self, user: str) -> Iterator[bool]:
-        """Take one of a user's seats for the length of the `with`; False when all of them are taken."""
+    def take_for(self, user: str) -> bool:
+        """Let `user` have one more; False when they have as many as they may."""
         if self._taken_by[user] >= self._limit_per_user:
-            yield False
-            return
+            return False
         self._taken_by[user] += 1
-        try:
-            yield True
-        finally:
+        return True
+
+    def give_back(self, user: str | None) -> None:
+        """Take a seat back, and let its user have another one."""
+        self._taken -= 1
+        if user is not None:
             self._taken_by[user] -= 1
             if not self._taken_by[user]:
                 del self._taken_by[user]
 
 
+class Seat:
+    """Of a handshake, and then of its connection."""
+
+    __slots__ = ("_seats", "_user")
+
+    def __init__(self, seats: Seats) -> None:
+        self._seats: Seats | None = seats
+        self._user: str | None = None
+
+    def belongs_to(self, user: str) -> bool:
+        """Say whose it is; False when that is one too many for `user`."""
+        if self._seats is None or not self._seats.take_for(user):
+            return False
+        self._user = user
+        return True
+
+    def leave(self) -> None:
+        """Make room for another. Nothing happens the second time."""
+        if self._seats is not None:
+            seats, self._seats = self._seats, None
+            seats.give_back(self._user)
+
+
 SEATS: web.AppKey[Seats] = web.AppKey("seats", Seats)
+SEAT: web.RequestKey[Seat] = web.RequestKey("seat", Seat)
+"""The one that a handshake has."""

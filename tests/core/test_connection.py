@@ -12,7 +12,7 @@ from processor_live.connection import MAX_CONTROL_BYTES, MAX_CONTROL_MESSAGES
 from processor_live.framing import position_entry, position_message, position_prefix, text_frame
 from processor_live.position import Position
 from processor_live.protocol import Disconnect
-from tests.core.wire import Client, metric, until
+from tests.core.wire import CLOSED, Client, metric, until
 
 EVENT, OTHER = "event:1", "event:2"
 
@@ -222,10 +222,12 @@ async def test_a_client_that_does_not_read_up_to_the_close_frame_is_cut(
 ) -> None:
     monkeypatch.setattr(module, "GOODBYE_SECONDS", 0.01)
     client = lagging()
-    if not answers:
-        client.socket.answers.clear()
     client.connection.close(Disconnect.SLOW)
-    await client.connection.say_goodbye()
+    goodbye = asyncio.create_task(client.connection.say_goodbye())
+    await until(lambda: not client.socket.open)
+    if answers:
+        client.socket.data_received(CLOSED)
+    await goodbye
     assert client.transport.aborted
 
 
@@ -233,7 +235,7 @@ async def test_a_goodbye_that_is_cancelled_cuts_the_connection() -> None:
     client = lagging()
     client.connection.close(Disconnect.RESTART)
     goodbye = asyncio.create_task(client.connection.say_goodbye())
-    await until(lambda: client.socket.closed)
+    await until(lambda: not client.socket.open)
     goodbye.cancel()
     await asyncio.wait([goodbye])
     assert client.transport.aborted

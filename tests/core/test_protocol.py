@@ -129,7 +129,10 @@ def test_error_codes_are_those_of_the_contract_and_each_but_one_has_its_explanat
 
 def test_close_codes_are_those_of_the_contract() -> None:
     assert {why.name: why.code for why in Disconnect} == {
+        "PROTOCOL_ERROR": 1002,
+        "INVALID_DATA": 1007,
         "VIOLATIONS": 1008,
+        "TOO_BIG": 1009,
         "FAILED": 1011,
         "RESTART": 1012,
         "SLOW": 1013,

@@ -7,18 +7,21 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from aiohttp import web
 from prometheus_client import REGISTRY
 
 from processor_live.backlog import Newest
 from processor_live.batch import Batch
 from processor_live.connection import Connection, Identity
+from processor_live.frame_reader import FrameReader
 from processor_live.framing import position_entry, position_message, position_prefix
 from processor_live.position import Position
+from processor_live.websocket import WebSocket
 
 Message = dict[str, Any]
 TEXT, CLOSE = 0x1, 0x8
 FIN, RSV1 = 0x80, 0x40
+CLOSED = b"\x88\x80\0\0\0\0"
+"""A client's close frame, masked with zeros."""
 TAIL = b"\0\0\xff\xff"
 """What ends a flush and is not sent (RFC 7692 §7.2.1)."""
 
@@ -56,6 +59,7 @@ class Transport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
+        self._protocol: asyncio.BaseProtocol = asyncio.Protocol()
         self.aborted = False
         self.wrote = asyncio.Event()
         self._closing = False
@@ -76,11 +80,20 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._closing
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
     def close(self) -> None:
         self._closing = True
+        self._end_if_read()
 
     def abort(self) -> None:
         self.aborted = self._closing = True
+        self._protocol.connection_lost(None)
+
+    def _end_if_read(self) -> None:
+        if self._closing and not self.aborted and not self.get_write_buffer_size():
+            self._protocol.connection_lost(None)
 
     def stall(self) -> None:
         """Let the client read nothing from now on."""
@@ -90,11 +103,13 @@ class Transport(asyncio.Transport):
         """Let the client read so many bytes more, and then no further."""
         self._reading = False
         self._read_bytes = min(self._read_bytes + size, len(self._written))
+        self._end_if_read()
 
     def read_all(self) -> None:
         """Let the client read everything, now and from now on."""
         self._reading = True
         self._read_bytes = len(self._written)
+        self._end_if_read()
 
     @property
     def received(self) -> bytes:
@@ -105,33 +120,6 @@ class Transport(asyncio.Transport):
     def written(self) -> bytes:
         """What the server has sent."""
         return bytes(self._written)
-
-
-class Socket(web.WebSocketResponse):
-    """A WebSocket after its handshake: it can be closed, and waits for the client's own close frame."""
-
-    def __init__(self, transport: Transport) -> None:
-        super().__init__()
-        self.answers = asyncio.Event()
-        """Set while the client answers a close frame as soon as it has read it."""
-        self.answers.set()
-        self._to = transport
-        self._is_closed = False
-
-    @property
-    def closed(self) -> bool:
-        return self._is_closed
-
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
-        assert drain
-        if self._is_closed:
-            return False
-        self._is_closed = True
-        payload = code.to_bytes(2) + message
-        self._to.write(bytes((FIN | CLOSE, len(payload))) + payload)
-        await self.answers.wait()
-        await until(lambda: not self._to.get_write_buffer_size())
-        return True
 
 
 class Client:
@@ -146,14 +134,16 @@ class Client:
         inflates: bool = False,
     ) -> None:
         self.transport = Transport()
-        self.socket = Socket(self.transport)
+        self.socket = WebSocket(self.transport, FrameReader(4_096, inflates=inflates), ping_interval_s=3_600)
+        self.transport.set_protocol(self.socket)
+        self.answers = True
+        """Whether it answers a close frame when it has read it."""
         self.lagged: list[Connection] = []
         """The connection, as often as it said that it lags."""
         self.newest: defaultdict[str, Newest] = defaultdict(Newest)
         """What its topics would hold for those who are behind."""
         self.connection = Connection(
             self.socket,
-            self.transport,
             identity=Identity(user),
             cookie="session=1",
             address="192.0.2.7",
@@ -195,8 +185,10 @@ class Client:
         """Read to the end of a connection that is being closed, and return the close code."""
         assert self.connection.closing is not None
         saying = asyncio.create_task(self.connection.say_goodbye())
-        await until(lambda: self.socket.closed)
+        await until(lambda: not self.socket.open)
         self.transport.read_all()
+        if self.answers:
+            self.socket.data_received(CLOSED)
         await saying
         assert not self.transport.aborted
         return self.close_code

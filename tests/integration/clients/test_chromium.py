@@ -77,7 +77,7 @@ async def test_a_browser_decodes_what_it_shares_with_others(
             await viewer.position()
             await viewer.socket.close()
 
-    assert await browser.evaluate(FOLLOW, [url, topic]) == "permessage-deflate"
+    assert await browser.evaluate(FOLLOW, [url, topic]) == "permessage-deflate; client_no_context_takeover"
     async with asyncio.TaskGroup() as group:
         group.create_task(platform.trackers.drive(IMEIS, start, steps))
         group.create_task(come_and_go())

@@ -1,0 +1,159 @@
+"""What has the client said? (RFC 6455 §5 and RFC 7692 §7.2, without I/O)"""
+
+import enum
+import zlib
+from collections.abc import Iterator
+
+from processor_live.protocol import Disconnect
+
+_FIN, _RSV1, _OTHER_RSV, _OPCODE = 0x80, 0x40, 0x30, 0x0F
+_MASKED, _LENGTH = 0x80, 0x7F
+_HEAD, _MASK = 2, 4
+"""Bytes of a frame's fixed head, and of the mask that a client must use."""
+_LENGTH_BYTES = {126: 2, 127: 8}
+_MAX_CONTROL = 125
+_CLOSE_CODE = 2
+_SYNC_FLUSH = b"\0\0\xff\xff"
+"""What a sender leaves out at the end of a compressed message."""
+_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
+"""What a close frame may say (RFC 6455 §7.4, and the registry of IANA)."""
+
+
+class Opcode(enum.IntEnum):
+    """What a frame is."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+_KNOWN = frozenset(Opcode)
+_CONTROL = frozenset({Opcode.CLOSE, Opcode.PING, Opcode.PONG})
+
+
+class ViolationError(Exception):
+    """The client breaks the rules: `why` it must be closed."""
+
+    def __init__(self, why: Disconnect) -> None:
+        super().__init__(why.reason)
+        self.why = why
+
+
+class FrameReader:
+    """Makes messages of the bytes that come from a client, each of at most `limit` bytes when it is decoded.
+
+    With `inflates`, messages may be compressed, each by itself: the server must have asked for
+    `client_no_context_takeover`.
+    """
+
+    __slots__ = ("_compressed", "_data", "_inflates", "_limit", "_message", "_opcode")
+
+    def __init__(self, limit: int, *, inflates: bool) -> None:
+        self._limit = limit
+        self._inflates = inflates
+        self._data = b""
+        """The beginning of a frame whose rest has not come yet."""
+        self._opcode: int | None = None
+        """What the fragments are of, between the first and the last of a message."""
+        self._message = b""
+        """The fragments so far."""
+        self._compressed = False
+        """Whether they are compressed."""
+
+    def feed(self, data: bytes) -> Iterator[tuple[Opcode, str | bytes | int]]:
+        """Yield what is whole now: messages (str or bytes), pings and pongs (bytes), and a close frame (its code).
+
+        A close frame without a code has 1005 (RFC 6455 §7.1.5). Raises `ViolationError`: nothing must be fed after it.
+        """
+        self._data += data
+        while (frame := self._next_frame()) is not None:
+            first, payload = frame
+            opcode = Opcode(first & _OPCODE)
+            if opcode is Opcode.CLOSE:
+                yield opcode, _close_code(payload)
+            elif opcode in _CONTROL:
+                yield opcode, payload
+            else:
+                if opcode is not Opcode.CONTINUATION:
+                    self._opcode, self._compressed = opcode, bool(first & _RSV1)
+                self._message += payload
+                if first & _FIN:
+                    yield self._whole_message()
+
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """Take a whole frame off the data: its first byte and its payload, unmasked."""
+        data = self._data
+        if len(data) < _HEAD:
+            return None
+        first, length = data[0], data[1] & _LENGTH
+        self._check(first, length, masked=data[1] & _MASKED != 0)
+        start = _HEAD + _LENGTH_BYTES.get(length, 0)
+        if start > _HEAD:
+            if len(data) < start:
+                return None
+            length = int.from_bytes(data[_HEAD:start])
+        if first & _OPCODE not in _CONTROL and len(self._message) + length > self._limit:
+            raise ViolationError(Disconnect.TOO_BIG)
+        end = start + _MASK + length
+        if len(data) < end:
+            return None
+        self._data = data[end:]
+        return first, _unmasked(data[start + _MASK : end], data[start : start + _MASK])
+
+    def _check(self, first: int, length: int, *, masked: bool) -> None:
+        opcode = first & _OPCODE
+        if (
+            opcode not in _KNOWN
+            or not masked
+            or first & _OTHER_RSV
+            or (first & _RSV1 and not (self._inflates and opcode in {Opcode.TEXT, Opcode.BINARY}))
+            or (opcode in _CONTROL and (length > _MAX_CONTROL or not first & _FIN))
+            or (opcode == Opcode.CONTINUATION and self._opcode is None)
+            or (opcode in {Opcode.TEXT, Opcode.BINARY} and self._opcode is not None)
+        ):
+            raise ViolationError(Disconnect.PROTOCOL_ERROR)
+
+    def _whole_message(self) -> tuple[Opcode, str | bytes]:
+        opcode, message = self._opcode, self._message
+        self._opcode, self._message = None, b""
+        if self._compressed:
+            message = self._inflated(message)
+        if opcode == Opcode.BINARY:
+            return Opcode.BINARY, message
+        return Opcode.TEXT, _text(message)
+
+    def _inflated(self, message: bytes) -> bytes:
+        try:
+            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(message + _SYNC_FLUSH, self._limit + 1)
+        except zlib.error:
+            raise ViolationError(Disconnect.INVALID_DATA) from None
+        if len(inflated) > self._limit:
+            raise ViolationError(Disconnect.TOO_BIG)
+        return inflated
+
+
+def _unmasked(payload: bytes, mask: bytes) -> bytes:
+    """Return `payload` XOR the repeated mask, as one operation on two large numbers."""
+    size = len(payload)
+    key = (mask * (size // _MASK + 1))[:size]
+    return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ViolationError(Disconnect.INVALID_DATA) from None
+
+
+def _close_code(payload: bytes) -> int:
+    if not payload:
+        return 1005
+    code = int.from_bytes(payload[:_CLOSE_CODE])
+    if len(payload) < _CLOSE_CODE or code not in _CODES:
+        raise ViolationError(Disconnect.PROTOCOL_ERROR)
+    _text(payload[_CLOSE_CODE:])
+    return code

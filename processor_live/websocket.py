@@ -1,0 +1,137 @@
+"""How does a connection go on after its handshake? (RFC 6455 §5.5 and §7)
+
+HTTP is left behind with the request: what aiohttp keeps for a request, and the task that serves it, take 17 KB for as
+long as they live; this takes two.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from processor_live.frame_reader import FrameReader, Opcode, ViolationError
+from processor_live.framing import close_frame, ping_frame, pong_frame
+from processor_live.kernel import abort_now
+from processor_live.protocol import Disconnect
+
+ABNORMAL = 1006
+"""The code of a connection that ended without a close frame (RFC 6455 §7.1.5)."""
+PATIENCE = 1.5
+"""Ping intervals that a client may be silent before it is dropped: one until the ping, half of one to answer it."""
+
+
+class WebSocket(asyncio.Protocol):
+    """The protocol of a transport from its upgrade to its end; `begin` it when messages can be taken."""
+
+    __slots__ = (
+        "_broken", "_end", "_heard", "_lost", "_ping_interval_s", "_reader", "_stopped", "_take", "_timer",
+        "_waiter", "close_code", "open", "transport",
+    )  # fmt: skip
+
+    def __init__(self, transport: asyncio.Transport, reader: FrameReader, ping_interval_s: float) -> None:
+        self.transport = transport
+        self.open = True
+        """Whether frames can still be sent: until the first close frame of either side, or the end."""
+        self.close_code: int | None = None
+        """The code that the connection was closed with, once it has been."""
+        self._reader = reader
+        self._ping_interval_s = ping_interval_s
+        self._heard = 0.0
+        """When the client last said anything (loop time)."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._take: Callable[[str | bytes], None] | None = None
+        """Where messages go; None before the beginning and after the end of reading."""
+        self._end: Callable[[], None] | None = None
+        self._stopped = False
+        self._broken = False
+        """Whether the client has said what cannot be read: then nothing that follows can."""
+        self._lost = False
+        self._waiter: asyncio.Future[None] | None = None
+        """While somebody waits for the transport to be gone."""
+
+    def begin(self, take: Callable[[str | bytes], None], end: Callable[[], None], early: bytes) -> None:
+        """Hand each message to `take`; call `end` once, when no more will come. `early` came behind the handshake."""
+        self._end = end
+        if self._stopped:
+            end()
+            return
+        self._take = take
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
+        self._timer = loop.call_later(self._ping_interval_s, self._beat)
+        if early:
+            self.data_received(early)
+
+    def stop(self) -> None:
+        """Take no more messages."""
+        self._take = None
+        if not self._stopped:
+            self._stopped = True
+            if self._end is not None:
+                self._end()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client says. Any frame is a sign of life."""
+        self._heard = asyncio.get_running_loop().time()
+        if self._broken or self.transport.is_closing():
+            return
+        try:
+            for opcode, said in self._reader.feed(data):
+                self._hear(opcode, said)
+        except ViolationError as violation:
+            self._broken = True
+            self.close(violation.why)
+            self.stop()
+
+    def _hear(self, opcode: Opcode, said: str | bytes | int) -> None:
+        if isinstance(said, int):
+            self._part(said)
+        elif opcode is Opcode.PING:
+            if self.open and isinstance(said, bytes):
+                self.transport.write(pong_frame(said))
+        elif opcode is not Opcode.PONG and self._take is not None:
+            self._take(said)
+
+    def _part(self, code: int) -> None:
+        """Let the client go: it has said goodbye, first or in answer to ours."""
+        if self.open:
+            self.open, self.close_code = False, code
+            self.transport.write(close_frame(code))
+        self.transport.close()
+        self.stop()
+
+    def close(self, why: Disconnect) -> None:
+        """Say goodbye; await `lost` to give the client the time to answer."""
+        if self.open:
+            self.open, self.close_code = False, why.code
+            self.transport.write(close_frame(why.code, why.reason))
+
+    async def lost(self) -> None:
+        """Wait until the transport is gone: the client has answered our close frame, or has hung up."""
+        if not self._lost:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        """Be told by the transport that it is gone."""
+        self.open, self._lost = False, True
+        if self.close_code is None:
+            self.close_code = ABNORMAL
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self.stop()
+
+    def _beat(self) -> None:
+        """Ping a client that has been silent for an interval, and drop it when it does not answer."""
+        loop = asyncio.get_running_loop()
+        silent_s = loop.time() - self._heard
+        if silent_s >= PATIENCE * self._ping_interval_s:
+            abort_now(self.transport)
+            return
+        if silent_s < self._ping_interval_s:
+            wait_s = self._ping_interval_s - silent_s
+        else:
+            wait_s = PATIENCE * self._ping_interval_s - silent_s
+            if self.open:
+                self.transport.write(ping_frame())
+        self._timer = loop.call_later(wait_s, self._beat)

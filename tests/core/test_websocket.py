@@ -1,0 +1,149 @@
+"""A connection after its handshake answers pings, parts politely, and notices who is no longer there."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from processor_live.frame_reader import FrameReader
+from processor_live.framing import close_frame, ping_frame, pong_frame
+from processor_live.protocol import Disconnect
+from processor_live.websocket import WebSocket
+from tests.core.test_frame_reader import frame
+from tests.core.wire import CLOSED, Transport, until
+
+HELLO, PING, PONG = frame(0x81, b"hello"), frame(0x89, b"there?"), frame(0x8A)
+SOON_S = 0.2
+
+
+class Peer:
+    """A client, and what the server's end of the connection makes of what it says."""
+
+    def __init__(self, ping_interval_s: float = 3_600) -> None:
+        self.transport = Transport()
+        self.ws = WebSocket(self.transport, FrameReader(100, inflates=False), ping_interval_s)
+        self.transport.set_protocol(self.ws)
+        self.taken: list[str | bytes] = []
+        self.ends = 0
+
+    def end(self) -> None:
+        self.ends += 1
+
+    def begin(self, early: bytes = b"") -> "Peer":
+        self.ws.begin(self.taken.append, self.end, early)
+        return self
+
+    def says(self, data: bytes) -> None:
+        self.ws.data_received(data)
+
+
+async def test_messages_are_handed_on_and_pings_answered() -> None:
+    peer = Peer().begin()
+    peer.says(HELLO + PING + PONG + HELLO)
+    assert peer.taken == ["hello", "hello"]
+    assert peer.transport.received == pong_frame(b"there?")
+
+
+async def test_what_came_with_the_handshake_is_read_first() -> None:
+    peer = Peer().begin(early=HELLO[:5])
+    peer.says(HELLO[5:])
+    assert peer.taken == ["hello"]
+
+
+@pytest.mark.parametrize(("code", "said"), [(1000, b"\x03\xe8"), (4000, b"\x0f\xa0"), (1005, b"")])
+async def test_a_client_that_parts_is_answered_in_kind_and_the_connection_ends(code: int, said: bytes) -> None:
+    peer = Peer().begin()
+    peer.says(frame(0x88, said) + HELLO)
+    assert peer.transport.received == close_frame(code)
+    assert peer.transport.is_closing()
+    assert (peer.ws.close_code, peer.ws.open, peer.ends, peer.taken) == (code, False, 1, [])
+
+
+async def test_a_goodbye_of_ours_waits_for_the_answer_and_takes_no_more_messages() -> None:
+    peer = Peer().begin()
+    peer.ws.close(Disconnect.RESTART)
+    peer.ws.stop()
+    lost = asyncio.create_task(peer.ws.lost())
+    peer.says(HELLO + PING)
+    await asyncio.sleep(0)
+    assert not lost.done()
+    assert not peer.transport.is_closing()
+    peer.says(CLOSED)
+    await lost
+    assert peer.transport.received == close_frame(1012, "the server restarts")
+    assert (peer.ws.close_code, peer.ends, peer.taken) == (1012, 1, [])
+
+
+async def test_who_breaks_the_rules_is_told_which_and_not_listened_to_any_more() -> None:
+    peer = Peer().begin()
+    peer.says(HELLO + frame(0x81, b"x" * 101) + HELLO)
+    peer.says(HELLO)
+    assert peer.taken == ["hello"]
+    assert peer.transport.received == close_frame(1009, Disconnect.TOO_BIG.reason)
+    assert (peer.ws.close_code, peer.ends) == (1009, 1)
+
+
+async def test_a_connection_that_breaks_ends_with_1006_once() -> None:
+    peer = Peer().begin()
+    peer.ws.connection_lost(ConnectionResetError())
+    peer.ws.connection_lost(None)
+    await peer.ws.lost()
+    assert (peer.ws.close_code, peer.ws.open, peer.ends) == (1006, False, 1)
+
+
+@pytest.mark.parametrize("early", ["lost", "closed"])
+async def test_a_connection_that_was_over_before_it_began_ends_at_once(early: str) -> None:
+    peer = Peer()
+    if early == "lost":
+        peer.ws.connection_lost(None)
+    else:
+        peer.says(CLOSED)
+    peer.begin()
+    assert peer.ends == 1
+
+
+async def test_a_connection_that_was_to_be_closed_before_it_began_is_stopped_at_once() -> None:
+    peer = Peer()
+    peer.ws.stop()
+    peer.begin(early=HELLO)
+    assert (peer.ends, peer.taken) == (1, [])
+
+
+async def test_a_silent_client_is_pinged_and_dropped_when_it_does_not_answer() -> None:
+    peer, clock = Peer(SOON_S).begin(), asyncio.get_running_loop().time
+    began = clock()
+    await peer.transport.wrote.wait()
+    assert clock() - began >= SOON_S
+    assert peer.transport.received == ping_frame()
+    await until(lambda: peer.transport.aborted)
+    assert clock() - began >= 1.5 * SOON_S
+    assert (peer.ws.close_code, peer.ends) == (1006, 1)
+
+
+@pytest.mark.parametrize("sign", [PONG, HELLO, PING, HELLO[:3]], ids=["pong", "message", "ping", "half a frame"])
+async def test_whatever_a_client_says_is_a_sign_of_life(sign: bytes) -> None:
+    peer = Peer(SOON_S).begin()
+    for _ in range(3):
+        await peer.transport.wrote.wait()
+        peer.transport.wrote.clear()
+        peer.says(sign)
+        peer.transport.wrote.clear()
+        sign = sign if len(sign) > 3 else HELLO[3:]
+    assert not peer.transport.aborted
+    assert peer.transport.received.count(ping_frame()) >= 3
+    peer.transport.abort()
+
+
+async def test_no_timer_is_left_when_a_connection_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    handles: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def noting(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        handles.append(call_later(delay, callback))
+        return handles[-1]
+
+    monkeypatch.setattr(loop, "call_later", noting)
+    peer = Peer().begin()
+    peer.ws.connection_lost(None)
+    assert [handle.cancelled() for handle in handles] == [True]
