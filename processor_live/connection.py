@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from processor_live import metrics
 from processor_live.backlog import Backlog
@@ -212,6 +212,10 @@ class Connection:
                 async for message in self._ws:
                     if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
                         take(message.data)
+                # the client's close frame is ours to answer, since aiohttp takes 1006 for a code that may be sent
+                # (RFC 6455 §7.4.1; https://github.com/aio-libs/aiohttp/pull/13536)
+                lies = self._ws.close_code == WSCloseCode.ABNORMAL_CLOSURE
+                await self._ws.close(code=WSCloseCode.PROTOCOL_ERROR if lies else WSCloseCode.OK, drain=False)
         self._reading = None
 
     def close(self, why: Disconnect) -> None:

@@ -48,6 +48,7 @@ async def live(request: web.Request) -> web.StreamResponse:
             max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses what reaches it
             protocols=(SUBPROTOCOL,),
             compress=app[SETTINGS].compression,
+            autoclose=False,  # Connection.read answers a close frame
             timeout=GOODBYE_SECONDS,
         )
         await ws.prepare(request)

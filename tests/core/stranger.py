@@ -1,0 +1,133 @@
+"""What can somebody say who uses no WebSocket library, and reads only when he likes?"""
+
+import asyncio
+import os
+import socket
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.core.wire import CLOSE, FIN, TAIL, Frame, frames
+from tests.running import EVENTUALLY_SECONDS
+
+CONTINUATION, TEXT, BINARY, PING, PONG = 0x0, 0x1, 0x2, 0x9, 0xA
+MASKED = 0x80
+DEFLATE = "permessage-deflate"
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+SMALL_BUFFER_BYTES = 4_096
+"""Of a client that reads little, so that what it does not read shows on the server soon."""
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, flags: int = FIN, masked: bool = True, size: int | None = None
+) -> bytes:
+    """Return one frame of a client (RFC 6455 §5.2); it may claim another `size` than its payload has."""
+    size = len(payload) if size is None else size
+    mask_bit = MASKED if masked else 0
+    if size < 126:
+        length = bytes([mask_bit | size])
+    elif size < 65_536:
+        length = bytes([mask_bit | 126]) + size.to_bytes(2)
+    else:
+        length = bytes([mask_bit | 127]) + size.to_bytes(8)
+    if not masked:
+        return bytes([flags | opcode]) + length + payload
+    mask = os.urandom(4)
+    key = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    hidden = (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(len(payload))
+    return bytes([flags | opcode]) + length + mask + hidden
+
+
+def close_frame(code: int, reason: bytes = b"") -> bytes:
+    """Return a client's close frame, whatever the code."""
+    return frame(CLOSE, code.to_bytes(2) + reason)
+
+
+def deflated(message: bytes) -> bytes:
+    """Return a message compressed as RFC 7692 §7.2.1 has it."""
+    compressor = zlib.compressobj(9, wbits=-15)
+    return (compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
+
+
+@dataclass
+class Stranger:
+    """A bare TCP connection to the service."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    _complete: list[Frame] = field(default_factory=list)
+    _rest: bytes = b""
+
+    async def request(self, *lines: str | bytes) -> int:
+        """Send the lines of a request, joined as HTTP has it, and return the status of the answer."""
+        head = b"\r\n".join(line if isinstance(line, bytes) else line.encode("latin-1") for line in lines)
+        self.writer.write(head + b"\r\n\r\n")
+        return await self.status()
+
+    async def status(self) -> int:
+        """Return the status of the next answer, its headers read."""
+        async with asyncio.timeout(EVENTUALLY_SECONDS):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+        return int(head.split()[1])
+
+    async def upgrade(self, *headers: str, path: str = "/ws-live") -> int:
+        """Ask for a WebSocket, with more headers, and return the status of the answer."""
+        return await self.request(f"GET {path} HTTP/1.1", "Host: live.rally.al", *UPGRADE, *headers)
+
+    def send(self, *data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(b"".join(data))
+
+    async def receive(self) -> Frame | None:
+        """Return the next frame, None when the server has hung up."""
+        async with asyncio.timeout(EVENTUALLY_SECONDS):
+            while not self._complete:
+                try:
+                    data = await self.reader.read(65_536)
+                except ConnectionResetError:
+                    return None
+                if not data:
+                    return None
+                self._complete, self._rest = frames(self._rest + data)
+        return self._complete.pop(0)
+
+    async def farewell(self) -> int | None:
+        """Read to the end and return the code of the server's close frame, None when there was none."""
+        code = None
+        while (received := await self.receive()) is not None:
+            if received.opcode == CLOSE:
+                code = int.from_bytes(received.payload[:2])
+        return code
+
+
+@asynccontextmanager
+async def strangers(port: int, count: int = 1, *, buffer: int | None = None) -> AsyncIterator[list[Stranger]]:
+    """Open so many connections, with a receive buffer of so many bytes; they are cut in the end."""
+    opened = []
+    try:
+        for _ in range(count):
+            sock = socket.socket()
+            sock.setblocking(False)
+            if buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+            limit = 65_536 if buffer is None else buffer  # a stream reads ahead twice its limit
+            opened.append(Stranger(*await asyncio.open_connection(sock=sock, limit=limit)))
+        yield opened
+    finally:
+        for stranger in opened:
+            stranger.writer.transport.abort()
+
+
+def in_pieces(message: bytes, size: int, *, flags: int = 0) -> Iterable[bytes]:
+    """Return a text message in fragments of `size` bytes; the first one has `flags`."""
+    pieces = [message[at : at + size] for at in range(0, len(message), size)]
+    for number, piece in enumerate(pieces):
+        last = FIN if number == len(pieces) - 1 else 0
+        yield frame(CONTINUATION if number else TEXT, piece, flags=last | (0 if number else flags))
