@@ -29,6 +29,8 @@ CONNECTIONS: web.AppKey[dict[Connection, asyncio.Task[Any]]] = web.AppKey(
 )
 """All that are open, each with the task that serves it."""
 
+CLIENT_GONE = 499
+"""nginx's status for a client that did not wait for its answer; only metrics see it."""
 _KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4401})
 
 
@@ -40,6 +42,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     app = request.app
     if app[HEALTH].draining:  # it may have begun while Directus was asked
         return unavailable("the server is stopping")
+    if request.transport is None or request.transport.is_closing():
+        return refusal(CLIENT_GONE, "you have gone")
     with app[SEATS].one_for(identity.user) as seated:
         if not seated:
             return refusal(429, "you have as many connections as you may; close one first")
