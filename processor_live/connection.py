@@ -212,6 +212,7 @@ class Connection:
                 async for message in self._ws:
                     if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
                         take(message.data)
+                        await asyncio.sleep(0)  # who says a thousand things at once takes turns with everybody else
                 # the client's close frame is ours to answer, since aiohttp takes 1006 for a code that may be sent
                 # (RFC 6455 §7.4.1; https://github.com/aio-libs/aiohttp/pull/13536)
                 lies = self._ws.close_code == WSCloseCode.ABNORMAL_CLOSURE

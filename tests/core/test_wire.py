@@ -176,3 +176,18 @@ async def test_what_follows_a_close_frame_is_not_read(stranger: Stranger) -> Non
 async def test_a_close_code_that_may_be_sent_is_answered_with_a_goodbye(stranger: Stranger, code: int) -> None:
     stranger.send(close_frame(code))
     assert await stranger.farewell() == 1000
+
+
+async def test_who_says_a_thousand_things_at_once_takes_turns_with_everybody_else(stranger: Stranger) -> None:
+    def answered() -> float:
+        return metric("live_commands_total", answer="unsubscribed") + metric(
+            "live_commands_total", answer="rate-limited"
+        )
+
+    before, count, most_in_a_turn = answered(), 200, 0.0
+    stranger.send(frame(TEXT, UNSUBSCRIBE) * count)
+    last = before
+    while last < before + count:
+        await asyncio.sleep(0)
+        last, most_in_a_turn = answered(), max(most_in_a_turn, answered() - last)
+    assert most_in_a_turn <= 2
