@@ -6,9 +6,9 @@ import socket
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tests.core.wire import CLOSE, FIN, TAIL, Frame, frames
+from tests.core.wire import CLOSE, FIN, TAIL, Frame, first_frame
 from tests.running import EVENTUALLY_SECONDS
 
 CONTINUATION, TEXT, BINARY, PING, PONG = 0x0, 0x1, 0x2, 0x9, 0xA
@@ -20,8 +20,8 @@ UPGRADE = (
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 )
-SMALL_BUFFER_BYTES = 4_096
-"""Of a client that reads little, so that what it does not read shows on the server soon."""
+PHONE_BUFFER_BYTES, PHONE_SEGMENT_BYTES = 4_096, 536
+"""Of a client that reads little: what it does not read shows on the server soon, and what it reads, too."""
 
 
 def frame(
@@ -59,43 +59,58 @@ def deflated(message: bytes, window_bits: int = 15) -> bytes:
 class Stranger:
     """A bare TCP connection to the service."""
 
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    _complete: list[Frame] = field(default_factory=list)
-    _rest: bytes = b""
+    sock: socket.socket
+    gone: bool = False
+    """Whether the server has hung up."""
+    _unread: bytes = b""
+
+    async def send(self, *data: bytes) -> None:
+        """Send bytes as they are."""
+        await asyncio.get_running_loop().sock_sendall(self.sock, b"".join(data))
+
+    async def read(self, most: int = 65_536) -> bytes:
+        """Return what has come, at most so many bytes, empty when the server has hung up."""
+        try:
+            async with asyncio.timeout(EVENTUALLY_SECONDS):
+                data = await asyncio.get_running_loop().sock_recv(self.sock, most)
+        except ConnectionResetError:
+            data = b""
+        self.gone = not data
+        return data
 
     async def request(self, *lines: str | bytes) -> int:
         """Send the lines of a request, joined as HTTP has it, and return the status of the answer."""
         head = b"\r\n".join(line if isinstance(line, bytes) else line.encode("latin-1") for line in lines)
-        self.writer.write(head + b"\r\n\r\n")
-        return await self.status()
-
-    async def status(self) -> int:
-        """Return the status of the next answer, its headers read."""
-        async with asyncio.timeout(EVENTUALLY_SECONDS):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-        return int(head.split()[1])
+        await self.send(head + b"\r\n\r\n")
+        while b"\r\n\r\n" not in self._unread:
+            self._unread += await self.read()
+            assert not self.gone, "every request has an answer"
+        answer, _, self._unread = self._unread.partition(b"\r\n\r\n")
+        return int(answer.split()[1])
 
     async def upgrade(self, *headers: str, path: str = "/ws-live") -> int:
         """Ask for a WebSocket, with more headers, and return the status of the answer."""
         return await self.request(f"GET {path} HTTP/1.1", "Host: live.rally.al", *UPGRADE, *headers)
 
-    def send(self, *data: bytes) -> None:
-        """Send bytes as they are."""
-        self.writer.write(b"".join(data))
+    async def rest(self) -> bytes:
+        """Read to the end, and return what has come."""
+        while data := await self.read():
+            self._unread += data
+        return self._unread
+
+    async def trickle(self, most: int) -> None:
+        """Read at most so many bytes; what they are is received later."""
+        self._unread += await self.read(most)
 
     async def receive(self) -> Frame | None:
         """Return the next frame, None when the server has hung up."""
-        async with asyncio.timeout(EVENTUALLY_SECONDS):
-            while not self._complete:
-                try:
-                    data = await self.reader.read(65_536)
-                except ConnectionResetError:
-                    return None
-                if not data:
-                    return None
-                self._complete, self._rest = frames(self._rest + data)
-        return self._complete.pop(0)
+        while True:
+            found, self._unread = first_frame(self._unread)
+            if found is not None:
+                return found
+            self._unread += await self.read()
+            if self.gone:
+                return None
 
     async def farewell(self) -> int | None:
         """Read to the end and return the code of the server's close frame, None when there was none."""
@@ -107,22 +122,21 @@ class Stranger:
 
 
 @asynccontextmanager
-async def strangers(port: int, count: int = 1, *, buffer: int | None = None) -> AsyncIterator[list[Stranger]]:
-    """Open so many connections, with a receive buffer of so many bytes; they are cut in the end."""
-    opened = []
+async def strangers(port: int, count: int = 1, *, phones: bool = False) -> AsyncIterator[list[Stranger]]:
+    """Open so many connections, with the small buffers and segments of phones if wished; they are cut in the end."""
+    opened: list[Stranger] = []
     try:
         for _ in range(count):
-            sock = socket.socket()
+            opened.append(Stranger(sock := socket.socket()))
             sock.setblocking(False)
-            if buffer is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            if phones:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PHONE_BUFFER_BYTES)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, PHONE_SEGMENT_BYTES)
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-            limit = 65_536 if buffer is None else buffer  # a stream reads ahead twice its limit
-            opened.append(Stranger(*await asyncio.open_connection(sock=sock, limit=limit)))
         yield opened
     finally:
         for stranger in opened:
-            stranger.writer.transport.abort()
+            stranger.sock.close()
 
 
 def in_pieces(message: bytes, size: int, *, flags: int = 0) -> Iterable[bytes]:

@@ -54,10 +54,10 @@ async def stranger(start: Start) -> AsyncIterator[Stranger]:
             assert await witness.upgrade("Cookie: session=1") == 101
             assert await stranger.upgrade("Cookie: session=2", f"Sec-WebSocket-Extensions: {DEFLATE}") == 101
             yield stranger
-            witness.send(frame(TEXT, UNSUBSCRIBE))
+            await witness.send(frame(TEXT, UNSUBSCRIBE))
             assert said(await witness.receive()) == UNSUBSCRIBED
             connections = browser.app[CONNECTIONS]
-            if stranger.reader.at_eof():
+            if stranger.gone:
                 await until(lambda: len(connections) == 1)
     assert diary.lines == []
 
@@ -103,7 +103,7 @@ def said(received: Frame | None) -> object:
     ],
 )
 async def test_a_violation_is_named_by_its_close_code(stranger: Stranger, sent: bytes, code: int) -> None:
-    stranger.send(sent)
+    await stranger.send(sent)
     said = await stranger.receive()
     assert said is not None
     assert (said.opcode, int.from_bytes(said.payload[:2])) == (CLOSE, code)
@@ -115,7 +115,7 @@ async def test_without_compression_agreed_on_no_frame_may_be_compressed(start: S
     assert browser.port is not None
     async with strangers(browser.port) as (stranger,):
         await stranger.upgrade("Cookie: session=1")
-        stranger.send(frame(TEXT, deflated(UNSUBSCRIBE), flags=FIN | RSV1))
+        await stranger.send(frame(TEXT, deflated(UNSUBSCRIBE), flags=FIN | RSV1))
         assert await stranger.farewell() == 1002
 
 
@@ -124,7 +124,7 @@ async def test_a_bomb_is_not_inflated_beyond_the_limit(stranger: Stranger) -> No
     assert len(zlib.decompressobj(-15).decompress(BOMB + TAIL)) == BOMB_BYTES
     tracemalloc.start()
     try:
-        stranger.send(frame(TEXT, BOMB, flags=FIN | RSV1))
+        await stranger.send(frame(TEXT, BOMB, flags=FIN | RSV1))
         assert await stranger.farewell() == 1009
         _, most = tracemalloc.get_traced_memory()
     finally:
@@ -147,34 +147,34 @@ async def test_a_bomb_is_not_inflated_beyond_the_limit(stranger: Stranger) -> No
     ],
 )
 async def test_a_command_is_understood_however_it_is_wrapped(stranger: Stranger, sent: bytes) -> None:
-    stranger.send(sent)
+    await stranger.send(sent)
     assert said(await stranger.receive()) == UNSUBSCRIBED
 
 
 async def test_a_ping_is_answered_between_the_pieces_of_a_message(stranger: Stranger) -> None:
     first, *rest = in_pieces(UNSUBSCRIBE, 10)
-    stranger.send(first, frame(PING, b"here?"), *rest)
+    await stranger.send(first, frame(PING, b"here?"), *rest)
     assert await stranger.receive() == Frame(PONG, b"here?", compressed=False)
     assert said(await stranger.receive()) == UNSUBSCRIBED
 
 
 async def test_bytes_that_come_one_by_one_are_a_command_all_the_same(stranger: Stranger) -> None:
     for number in range(len(sent := frame(TEXT, UNSUBSCRIBE))):
-        stranger.send(sent[number : number + 1])
+        await stranger.send(sent[number : number + 1])
         await asyncio.sleep(0)
     assert said(await stranger.receive()) == UNSUBSCRIBED
 
 
 async def test_what_follows_a_close_frame_is_not_read(stranger: Stranger) -> None:
     before = metric("live_commands_total", answer="unsubscribed")
-    stranger.send(close_frame(1000), frame(TEXT, UNSUBSCRIBE))
+    await stranger.send(close_frame(1000), frame(TEXT, UNSUBSCRIBE))
     assert await stranger.farewell() == 1000
     assert metric("live_commands_total", answer="unsubscribed") == before
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999])
 async def test_a_close_code_that_may_be_sent_is_answered_with_a_goodbye(stranger: Stranger, code: int) -> None:
-    stranger.send(close_frame(code))
+    await stranger.send(close_frame(code))
     assert await stranger.farewell() == 1000
 
 
@@ -185,7 +185,7 @@ async def test_who_says_a_thousand_things_at_once_takes_turns_with_everybody_els
         )
 
     before, count, most_in_a_turn = answered(), 200, 0.0
-    stranger.send(frame(TEXT, UNSUBSCRIBE) * count)
+    await stranger.send(frame(TEXT, UNSUBSCRIBE) * count)
     last = before
     while last < before + count:
         await asyncio.sleep(0)

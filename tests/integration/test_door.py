@@ -50,7 +50,7 @@ async def test_a_cookie_of_16_kb_is_refused_without_being_repeated(
 ) -> None:
     caplog.set_level("DEBUG")
     assert await stranger.upgrade(f"Cookie: {cookie}; filler={'x' * 16_384}") == 400
-    said = await stranger.reader.read()
+    said = await stranger.rest()
     token = cookie.partition("=")[2].encode()
     assert token not in said
     assert b"xxxx" not in said
@@ -110,7 +110,7 @@ async def test_who_closes_within_the_handshake_leaves_nothing_behind(
     half = f"GET /ws-live HTTP/1.1\r\n{HOST}\r\nCookie: {cookie}\r\n".encode()
     async with strangers(port_of(live), 2 * crowd_size) as crowd:
         for number, stranger in enumerate(crowd):
-            stranger.send(half, *(f"{line}\r\n".encode() for line in (*UPGRADE, "") if number % 2))
+            await stranger.send(half, *(f"{line}\r\n".encode() for line in (*UPGRADE, "") if number % 2))
         await arrived.wait()
         assert (await live.handshake(Cookie=cookie))[0] == 503
     let_go.set()
