@@ -52,9 +52,10 @@ class CommandQueue:
                 metrics.COMMANDS.labels(ErrorCode.RATE_LIMITED.value).inc()
                 self._connection.send(protocol.refused(item, ErrorCode.RATE_LIMITED))
                 return
-        self._waiting.append(item)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+            self._worker = asyncio.create_task(self._work(item))
+        else:
+            self._waiting.append(item)
 
     def _allows(self) -> bool:
         """Take one command off the allowance (a token bucket); False when it is used up."""
@@ -66,15 +67,18 @@ class CommandQueue:
         self._allowance -= 1
         return True
 
-    async def _work(self) -> None:
+    async def _work(self, item: Command | InvalidMessageError) -> None:
+        """Answer `item`, and whatever comes to wait meanwhile."""
         try:
-            while self._waiting and self._connection.closing is None:
-                item = self._waiting.pop(0)
+            while self._connection.closing is None:
                 if isinstance(item, Command):
                     await self._execute(self._connection, item)
                 else:
                     metrics.COMMANDS.labels(ErrorCode.INVALID_MESSAGE.value).inc()
                     self._connection.send(protocol.misunderstood(item))
+                if not self._waiting:
+                    break
+                item = self._waiting.pop(0)
         except Exception:
             log.exception("command.failed")
             self._connection.close(Disconnect.FAILED)

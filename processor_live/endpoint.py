@@ -31,6 +31,8 @@ CONNECTIONS: web.AppKey[dict[Connection, asyncio.Task[None] | None]] = web.AppKe
 
 GOODBYES_PER_SECOND = 100
 """At a stop, if the drain time is long enough: what one Directus can let in again (docs/contract.md §6.3)."""
+CLIENT_GONE = 499
+"""nginx's status for a client that did not wait for its answer; only metrics see it."""
 _KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4401})
 
 
@@ -41,11 +43,11 @@ async def live(request: web.Request) -> web.StreamResponse:
         return refusal(401, "nobody vouched for you: the server has no authentication plugin")
     if app[HEALTH].draining:  # it may have begun while Directus was asked
         return unavailable("the server is stopping")
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return refusal(CLIENT_GONE, "you have gone")
     if not request[SEAT].belongs_to(identity.user):
         return refusal(429, "you have as many connections as you may; close one first")
-    transport = request.transport
-    if transport is None:
-        raise ConnectionResetError("the client has gone")
     agreement = agree(request, compression=app[SETTINGS].compression)
     ws = WebSocket(
         transport,

@@ -66,11 +66,13 @@ class FrameReader:
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, str | bytes | int]]:
         """Yield what is whole now: messages (str or bytes), pings and pongs (bytes), and a close frame (its code).
 
-        A close frame without a code has 1005 (RFC 6455 §7.1.5). Raises `ViolationError`: nothing must be fed after it.
+        A close frame without a code has 1005 (RFC 6455 §7.1.5). Take all before more is fed. Raises `ViolationError`:
+        nothing must be fed after it.
         """
-        self._data += data
-        while (frame := self._next_frame()) is not None:
-            first, payload = frame
+        data = self._data + data if self._data else data
+        at = 0
+        while (frame := self._frame(data, at)) is not None:
+            first, payload, at = frame
             opcode = Opcode(first & _OPCODE)
             if opcode is Opcode.CLOSE:
                 yield opcode, _close_code(payload)
@@ -82,26 +84,27 @@ class FrameReader:
                 self._message += payload
                 if first & _FIN:
                     yield self._whole_message()
+        self._data = data[at:]
 
-    def _next_frame(self) -> tuple[int, bytes] | None:
-        """Take a whole frame off the data: its first byte and its payload, unmasked."""
-        data = self._data
-        if len(data) < _HEAD:
+    def _frame(self, data: bytes, at: int) -> tuple[int, bytes, int] | None:
+        """Return the frame that begins at `at`: its first byte, its payload, unmasked, and its end; None of a part."""
+        start = at + _HEAD
+        if len(data) < start:
             return None
-        first, length = data[0], data[1] & _LENGTH
-        self._check(first, length, masked=data[1] & _MASKED != 0)
-        start = _HEAD + _LENGTH_BYTES.get(length, 0)
-        if start > _HEAD:
-            if len(data) < start:
+        first, length = data[at], data[at + 1] & _LENGTH
+        self._check(first, length, masked=data[at + 1] & _MASKED != 0)
+        extended = _LENGTH_BYTES.get(length, 0)
+        if extended:
+            if len(data) < start + extended:
                 return None
-            length = int.from_bytes(data[_HEAD:start])
+            length = int.from_bytes(data[start : start + extended])
+            start += extended
         if first & _OPCODE not in _CONTROL and len(self._message) + length > self._limit:
             raise ViolationError(Disconnect.TOO_BIG)
         end = start + _MASK + length
         if len(data) < end:
             return None
-        self._data = data[end:]
-        return first, _unmasked(data[start + _MASK : end], data[start : start + _MASK])
+        return first, _unmasked(data[start + _MASK : end], data[start : start + _MASK]), end
 
     def _check(self, first: int, length: int, *, masked: bool) -> None:
         opcode = first & _OPCODE

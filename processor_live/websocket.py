@@ -5,7 +5,7 @@ long as they live; this takes two.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from processor_live.frame_reader import FrameReader, Opcode, ViolationError
 from processor_live.framing import close_frame, ping_frame, pong_frame
@@ -16,6 +16,9 @@ ABNORMAL = 1006
 """The code of a connection that ended without a close frame (RFC 6455 §7.1.5)."""
 PATIENCE = 1.5
 """Ping intervals that a client may be silent before it is dropped: one until the ping, half of one to answer it."""
+
+FRAMES_PER_TURN = 32
+"""Taken from one client before the loop may do something else: a millisecond, if they are commands."""
 
 
 class WebSocket(asyncio.Protocol):
@@ -71,15 +74,28 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the client says. Any frame is a sign of life."""
         self._heard = asyncio.get_running_loop().time()
-        if self._broken or self.transport.is_closing():
-            return
+        if not self._broken:
+            self._listen(self._reader.feed(data))
+
+    def _listen(self, frames: Iterator[tuple[Opcode, str | bytes | int]]) -> None:
+        """Take some frames: who says a thousand things at once takes turns with everybody else."""
         try:
-            for opcode, said in self._reader.feed(data):
+            for turn, (opcode, said) in enumerate(frames, 1):
+                if self.transport.is_closing():
+                    return
                 self._hear(opcode, said)
+                if turn == FRAMES_PER_TURN:
+                    self.transport.pause_reading()
+                    asyncio.get_running_loop().call_soon(self._go_on, frames)
+                    return
         except ViolationError as violation:
             self._broken = True
             self.close(violation.why)
             self.stop()
+
+    def _go_on(self, frames: Iterator[tuple[Opcode, str | bytes | int]]) -> None:
+        self.transport.resume_reading()
+        self._listen(frames)
 
     def _hear(self, opcode: Opcode, said: str | bytes | int) -> None:
         if isinstance(said, int):

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from prometheus_async.aio import time
 from prometheus_client import Counter, Gauge, Histogram
 
-from processor_live import ENVIRON, HEALTH, Check, integer, load, one_line, url
+from processor_live import ENVIRON, HEALTH, Check, StartError, integer, load, one_line, url
 
 CALLS = Counter(
     "live_directus_calls_total",
@@ -41,6 +42,17 @@ class DirectusSettings:
     max_concurrency: int = integer(
         "DIRECTUS_MAX_CONCURRENCY", 32, 1, 1_000, "calls at the same time; a storm queues here, not there"
     )
+
+    def __post_init__(self) -> None:
+        try:
+            readable = urlsplit(self.base_url).port != 0
+        except ValueError:  # its message, like aiohttp's later, may quote a password
+            readable = False
+        if not readable:
+            raise StartError(
+                "processor-live: DIRECTUS_BASE_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must "
+                "be percent-encoded, and a port is a number"
+            )
 
 
 class NoAnswerError(Exception):

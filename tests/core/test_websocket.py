@@ -8,7 +8,7 @@ import pytest
 from processor_live.frame_reader import FrameReader
 from processor_live.framing import close_frame, ping_frame, pong_frame
 from processor_live.protocol import Disconnect
-from processor_live.websocket import WebSocket
+from processor_live.websocket import FRAMES_PER_TURN, WebSocket
 from tests.core.test_frame_reader import frame
 from tests.core.wire import CLOSED, Transport, until
 
@@ -42,6 +42,23 @@ async def test_messages_are_handed_on_and_pings_answered() -> None:
     peer.says(HELLO + PING + PONG + HELLO)
     assert peer.taken == ["hello", "hello"]
     assert peer.transport.received == pong_frame(b"there?")
+
+
+async def test_who_says_much_at_once_takes_turns_with_everybody_else() -> None:
+    peer = Peer().begin()
+    peer.says(HELLO * (2 * FRAMES_PER_TURN + 1))
+    for turn in (1, 2):
+        assert (len(peer.taken), peer.transport.paused) == (turn * FRAMES_PER_TURN, True)
+        await asyncio.sleep(0)
+    assert (len(peer.taken), peer.transport.paused) == (2 * FRAMES_PER_TURN + 1, False)
+
+
+async def test_who_has_hung_up_is_not_listened_to_between_two_turns() -> None:
+    peer = Peer().begin()
+    peer.says(HELLO * (FRAMES_PER_TURN + 1))
+    peer.transport.abort()
+    await asyncio.sleep(0)
+    assert len(peer.taken) == FRAMES_PER_TURN
 
 
 async def test_what_came_with_the_handshake_is_read_first() -> None:

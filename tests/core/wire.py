@@ -35,23 +35,31 @@ class Frame(NamedTuple):
     """Whether its first reserved bit is set (RFC 7692 §6)."""
 
 
+def first_frame(data: bytes) -> tuple[Frame | None, bytes]:
+    """Return the frame at the beginning of `data`, None when it is not complete yet, and what is left."""
+    if len(data) < 2:
+        return None, data
+    first, length = data[0], data[1]
+    assert first & ~0xF in {FIN, FIN | RSV1}, "a frame is final and has no reserved bits but the first"
+    assert length < FIN, "a server does not mask (RFC 6455 §5.1)"
+    extended = {126: 2, 127: 8}.get(length, 0)
+    begin = 2 + extended
+    if len(data) < begin:
+        return None, data
+    size = int.from_bytes(data[2:begin]) if extended else length
+    if len(data) < begin + size:
+        return None, data
+    return Frame(first & 0xF, data[begin : begin + size], bool(first & RSV1)), data[begin + size :]
+
+
 def frames(data: bytes) -> tuple[list[Frame], bytes]:
     """Return the complete frames at the beginning of `data`, and what is left."""
-    complete = []
-    while len(data) >= 2:
-        first, length = data[0], data[1]
-        assert first & ~0xF in {FIN, FIN | RSV1}, "a frame is final and has no reserved bits but the first"
-        assert length < FIN, "a server does not mask (RFC 6455 §5.1)"
-        extended = {126: 2, 127: 8}.get(length, 0)
-        begin = 2 + extended
-        if len(data) < begin:
-            break
-        size = int.from_bytes(data[2:begin]) if extended else length
-        if len(data) < begin + size:
-            break
-        complete.append(Frame(first & 0xF, data[begin : begin + size], bool(first & RSV1)))
-        data = data[begin + size :]
-    return complete, data
+    complete: list[Frame] = []
+    while True:
+        found, data = first_frame(data)
+        if found is None:
+            return complete, data
+        complete.append(found)
 
 
 class Transport(asyncio.Transport):
@@ -61,6 +69,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self._protocol: asyncio.BaseProtocol = asyncio.Protocol()
         self.aborted = False
+        self.paused = False
         self.wrote = asyncio.Event()
         self._closing = False
         self._written = bytearray()
@@ -82,6 +91,13 @@ class Transport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol
+
+    def pause_reading(self) -> None:
+        """Have the test not feed any more."""
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
 
     def close(self) -> None:
         self._closing = True

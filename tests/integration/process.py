@@ -13,10 +13,10 @@ Start = Callable[..., Awaitable[Process]]
 SERVE = ("-m", "processor_live", "serve")
 
 
-async def logged(process: Process, pattern: str) -> re.Match[str]:
-    """Return the match in the first line of the log that has one."""
+async def logged(process: Process, pattern: str, read: list[str] | None = None) -> re.Match[str]:
+    """Return the match in the first line of the log that has one; all lines up to it are added to `read`."""
     assert process.stderr is not None
-    lines = []
+    lines = [] if read is None else read
     async with asyncio.timeout(EVENTUALLY_SECONDS):
         while line := (await process.stderr.readline()).decode():
             lines.append(line)
