@@ -20,6 +20,7 @@ from processor_live_redis.fanout import RedisSettings
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+SECURITY = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
@@ -81,6 +82,16 @@ def test_every_file_that_the_documents_link_to_exists() -> None:
     for document in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_proof_that_the_security_table_names_exists_and_every_line_has_one() -> None:
+    lines = re.findall(r"^\| (?!line|---)(.*) \|$", SECURITY, re.MULTILINE)
+    assert lines
+    for line in lines:
+        proofs = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", line)
+        assert proofs, line
+        for path, name in proofs:
+            assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"
 
 
 def test_every_section_of_the_contract_that_the_code_cites_exists() -> None:

@@ -49,9 +49,9 @@ def close_frame(code: int, reason: bytes = b"") -> bytes:
     return frame(CLOSE, code.to_bytes(2) + reason)
 
 
-def deflated(message: bytes, window_bits: int = 15) -> bytes:
+def deflated(message: bytes, *, level: int = 9, window_bits: int = 15) -> bytes:
     """Return a message compressed as RFC 7692 §7.2.1 has it, with a window of its own."""
-    compressor = zlib.compressobj(wbits=-window_bits)
+    compressor = zlib.compressobj(level, wbits=-window_bits)
     return (compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
 

@@ -147,6 +147,15 @@ async def test_a_command_is_understood_however_it_is_wrapped(stranger: Stranger,
     assert said(await stranger.receive()) == UNSUBSCRIBED
 
 
+async def test_what_repeats_a_client_never_enters_a_window(stranger: Stranger) -> None:
+    for type_ in ("unsubscribe", "subscribe", "?"):
+        await stranger.send(frame(TEXT, json.dumps({"type": type_, "topic": "a" * 500, "id": "b" * 100}).encode()))
+        answer = await stranger.receive()
+        assert answer is not None
+        assert b"a" * 500 in answer.payload
+        assert not answer.compressed
+
+
 async def test_a_ping_is_answered_between_the_pieces_of_a_message(stranger: Stranger) -> None:
     first, *rest = in_pieces(UNSUBSCRIBE, 10)
     await stranger.send(first, frame(PING, b"here?"), *rest)
