@@ -15,6 +15,8 @@ WHOLE = "PROCESSOR_LIVE_TEST_AUTOBAHN"
 """Set by the tox environment `autobahn`: the large and the many messages (9, 12 and 13), too."""
 LARGE = ("9.*", "12.*", "13.*")
 LARGEST_BYTES = 16_777_216
+SMALLEST_WINDOW_BITS = 9
+"""What any client can inflate, whatever was agreed on."""
 
 
 class Echo:
@@ -22,7 +24,7 @@ class Echo:
 
     def __init__(self, connection: Connection, *_: object) -> None:
         self._transport = connection._transport
-        self._window_bits = connection._ws.compress
+        self._deflates = connection._ws._reader._inflates
 
     def put(self, message: str | bytes) -> None:
         framed = self._framed(message.encode() if isinstance(message, str) else message)
@@ -30,8 +32,8 @@ class Echo:
         self._transport.write(bytes([framed[0] ^ to_binary]) + framed[1:])
 
     def _framed(self, payload: bytes) -> bytes:
-        if self._window_bits:
-            return deflated_frame(deflated(payload, level=1, window_bits=self._window_bits))
+        if self._deflates:
+            return deflated_frame(deflated(payload, level=1, window_bits=SMALLEST_WINDOW_BITS))
         return text_frame(payload)
 
     async def close(self) -> None:
