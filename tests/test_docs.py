@@ -20,7 +20,6 @@ from processor_live_redis.fanout import RedisSettings
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-SECURITY = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
@@ -84,8 +83,10 @@ def test_every_file_that_the_documents_link_to_exists() -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_every_proof_that_the_security_table_names_exists_and_every_line_has_one() -> None:
-    lines = re.findall(r"^\| (?!line|---)(.*) \|$", SECURITY, re.MULTILINE)
+@pytest.mark.parametrize("document", ["security.md", "reliability.md"])
+def test_every_proof_that_a_table_names_exists_and_every_line_has_one(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (?!line|fault|---)(.*) \|$", text, re.MULTILINE)
     assert lines
     for line in lines:
         proofs = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", line)
