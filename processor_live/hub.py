@@ -28,7 +28,7 @@ MESSAGES_PER_BATCH = 1_000
 DEVICES_PER_TURN = 5_000
 """Devices looked at by `reroute` before the loop may do something else."""
 
-_COUNT = {news: metrics.POSITIONS.labels(news.value) for news in News}
+_count_newest = metrics.POSITIONS.labels(News.NEWEST.value).inc
 
 
 class Topic:
@@ -108,9 +108,10 @@ class Hub:
     def publish(self, position: Position) -> None:
         """Take a position from a stream: show it to the members of its device's topics, if it is news."""
         news = self.latest.offer(position)
-        _COUNT[news].inc()
         if news is not News.NEWEST:
+            metrics.POSITIONS.labels(news.value).inc()
             return
+        _count_newest()
         self.news += 1
         names = self._route(position.device_id)
         if not names:

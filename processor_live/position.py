@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ MAX_SPEED_KMH = 1_000
 FULL_TURN_DEGREES = 360
 
 
-class Position(msgspec.Struct, frozen=True, omit_defaults=True, rename={"device_id": "deviceId"}):
+class Position(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"device_id": "deviceId"}):
     """One fix of one device; encoded by msgspec it is the contract's position entry (docs/contract.md §3)."""
 
     device_id: str
@@ -49,11 +49,11 @@ def epoch_ms(moment: datetime) -> int:
     """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    since = moment - _EPOCH
-    return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Row(NamedTuple):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -19,8 +19,11 @@ from processor_live_redis.record import entry_ms
 
 log = logging.getLogger(__name__)
 
-Entry = tuple[bytes, Mapping[bytes, bytes]]
-"""A stream entry's id and fields."""
+Entry = tuple[bytes, Sequence[bytes]]
+"""A stream entry: its id, and its fields, names and values by turns, as they come off the wire.
+
+Left as it is: a tuple and a dictionary for each would cost a tenth of all that is done for a record.
+"""
 
 BEGINNING = b"0-0"
 LIVENESS_TTL_SECONDS = 15
@@ -42,6 +45,7 @@ class Group:
     def __init__(self, redis: Redis, stream: str, prefix: str, instance: str) -> None:
         self._redis = redis
         self._redis.set_response_callback("XREADGROUP", _entries_of_one_stream)
+        self._redis.set_response_callback("XREVRANGE", _entries)
         self._stream = stream
         self._prefix = f"{prefix}-"
         self._instance = instance
@@ -80,7 +84,7 @@ class Group:
         top = newest or b"+"
         bottom = b"-" if oldest_ms is None else str(max(oldest_ms, 0)).encode()
         while limit > 0:
-            page = _entries(await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, PAGE)))
+            page = cast("list[Entry]", await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, PAGE)))
             for entry in page:
                 yield entry
             if len(page) < PAGE:
@@ -98,7 +102,7 @@ class Group:
         answer = await self._redis.xreadgroup(
             self._name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
         )
-        entries = _entries(answer)
+        entries = cast("list[Entry]", answer)
         if entries:
             self.last = entries[-1][0]
         return entries
@@ -150,16 +154,16 @@ class Group:
         return entry_ms(newest) - entry_ms(self.last or BEGINNING)
 
 
-def _entries(answer: object) -> list[Entry]:
-    return cast("list[Entry]", answer)
+def _entries(response: Any, **_: object) -> list[Entry]:  # noqa: ANN401 - as it comes off the wire (RESP2)
+    return response or []
 
 
-def _entries_of_one_stream(response: Any, **_: object) -> list[Entry]:  # noqa: ANN401 - as it comes off the wire (RESP2)
-    """Return the entries in the answer to a read of one stream; redis-py's own way takes 2 us more for each."""
+def _entries_of_one_stream(response: Any, **_: object) -> list[Entry]:  # noqa: ANN401 - same
+    """Return the entries in the answer to a read of one stream."""
     if not response:
         return []
     ((_, entries),) = response
-    return [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries]
+    return _entries(entries)
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

@@ -19,7 +19,7 @@ async def add(redis: Redis, stream: str, *names: str) -> list[bytes]:
 
 async def read(group: Group, count: int = 500) -> list[str]:
     """Read once and return the names of what came."""
-    return [entry[b"payload"].decode() for _, entry in await group.read(count, SOON_MS)]
+    return [fields[1].decode() for _, fields in await group.read(count, SOON_MS)]
 
 
 async def groups(redis: Redis, stream: str) -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ full = RecordDecoder(include_attributes=True)
 def decode(payload: object, decoder: RecordDecoder = plain) -> Position:
     """Decode an entry with this payload, JSON unless it is bytes, as Redis hands it out."""
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return decoder.position(ENTRY_ID, {b"ts": b"ignored", b"device_id": b"ignored", b"payload": raw})
+    return decoder.position(ENTRY_ID, [b"ts", b"ignored", b"device_id", b"payload", b"payload", raw])
 
 
 def refusal(payload: object, decoder: RecordDecoder = plain) -> UnusableRecordError:
@@ -201,7 +201,7 @@ def test_a_device_id_is_text_of_1_to_64_characters() -> None:
 
 def test_an_entry_without_payload_is_refused() -> None:
     with pytest.raises(UnusableRecordError) as caught:
-        plain.position(ENTRY_ID, {b"device_id": b"352093080000001"})
+        plain.position(ENTRY_ID, [b"device_id", b"payload"])
     assert caught.value.flaw is Flaw.NO_PAYLOAD
 
 
