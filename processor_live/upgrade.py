@@ -76,7 +76,8 @@ class _Early:
 async def switch(request: web.Request, response: web.StreamResponse, protocol: asyncio.Protocol) -> bytes:
     """Send `response`, and give the transport of `request` to `protocol`; return what has come behind the request.
 
-    HTTP is told that its connection is lost, so that nothing is kept of it. Raises `ConnectionError` when it is indeed.
+    It reads no further until it is told to, when its protocol can take what comes. HTTP is told that its connection is
+    lost, so that nothing is kept of it. Raises `ConnectionError` when it is indeed.
     """
     http = request.protocol
     response.force_close()
@@ -90,6 +91,5 @@ async def switch(request: web.Request, response: web.StreamResponse, protocol: a
     http.transport = None  # or it would be closed
     http.connection_lost(None)
     transport.set_protocol(protocol)
-    if not transport.is_reading():
-        transport.resume_reading()
+    transport.pause_reading()
     return early.data

@@ -17,6 +17,8 @@ ABNORMAL = 1006
 PATIENCE = 1.5
 """Ping intervals that a client may be silent before it is dropped: one until the ping, half of one to answer it."""
 
+MAX_UNREAD_BYTES = 1_048_576
+"""What may wait for a client before its pings go unanswered: only the last one needs an answer (RFC 6455 §5.5.3)."""
 FRAMES_PER_TURN = 32
 """Taken from one client before the loop may do something else: a millisecond, if they are commands."""
 
@@ -51,8 +53,12 @@ class WebSocket(asyncio.Protocol):
         """While somebody waits for the transport to be gone."""
 
     def begin(self, take: Callable[[str | bytes], None], end: Callable[[], None], early: bytes) -> None:
-        """Hand each message to `take`; call `end` once, when no more will come. `early` came behind the handshake."""
+        """Hand each message to `take`; call `end` once, when no more will come. `early` came behind the handshake.
+
+        The transport reads from now on.
+        """
         self._end = end
+        self.transport.resume_reading()
         if self._stopped:
             end()
             return
@@ -101,7 +107,7 @@ class WebSocket(asyncio.Protocol):
         if isinstance(said, int):
             self._part(said)
         elif opcode is Opcode.PING:
-            if self.open and isinstance(said, bytes):
+            if self.open and isinstance(said, bytes) and self.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
                 self.transport.write(pong_frame(said))
         elif opcode is not Opcode.PONG and self._take is not None:
             self._take(said)

@@ -71,6 +71,26 @@ async def test_the_beginning_and_the_end_of_a_connection_are_told(
     assert told == [("connected", connection), ("disconnected", connection)]
 
 
+async def test_what_a_client_says_while_a_plugin_is_told_of_it_waits_for_its_turn(
+    environ: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def connected(_: Connection) -> None:
+        told.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr("tests.core.door.listen", lambda app: app[CONNECTED].append(connected), raising=False)
+    browser = await start(**{**environ, "LIVE_PLUGINS": "tests.core.door:listen"})
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        await told.wait()
+        await socket.send_json({"type": "unsubscribe", "topic": "event:1"})
+        async with browser.get("/") as response:  # by then that would have been read
+            assert response.status == 426
+        may_go_on.set()
+        assert await socket.receive_json(timeout=5) == {"type": "unsubscribed", "topic": "event:1"}
+
+
 async def test_what_a_client_says_is_answered_on_the_socket(start: Start) -> None:
     browser = await start()
     async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:

@@ -8,7 +8,7 @@ import pytest
 from processor_live.frame_reader import FrameReader
 from processor_live.framing import close_frame, ping_frame, pong_frame
 from processor_live.protocol import Disconnect
-from processor_live.websocket import FRAMES_PER_TURN, WebSocket
+from processor_live.websocket import FRAMES_PER_TURN, MAX_UNREAD_BYTES, WebSocket
 from tests.core.test_frame_reader import frame
 from tests.core.wire import CLOSED, Transport, until
 
@@ -42,6 +42,18 @@ async def test_messages_are_handed_on_and_pings_answered() -> None:
     peer.says(HELLO + PING + PONG + HELLO)
     assert peer.taken == ["hello", "hello"]
     assert peer.transport.received == pong_frame(b"there?")
+
+
+async def test_who_reads_no_answers_gets_only_so_many_to_its_pings() -> None:
+    peer = Peer().begin()
+    peer.transport.stall()
+    for _ in range(2 * MAX_UNREAD_BYTES // len(PING)):
+        peer.says(PING)
+    assert MAX_UNREAD_BYTES < peer.transport.get_write_buffer_size() < MAX_UNREAD_BYTES + 200
+    peer.transport.read_all()
+    before = len(peer.transport.received)
+    peer.says(PING)
+    assert peer.transport.received[before:] == pong_frame(b"there?")
 
 
 async def test_who_says_much_at_once_takes_turns_with_everybody_else() -> None:
