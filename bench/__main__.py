@@ -17,6 +17,8 @@ from bench.stage import set_up
 from processor_live_demo.child import ServerError
 
 OURS = "processor_live"
+HOPELESS_MS = 5_000
+"""A peer whose p99 was above it need not be asked for more."""
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ async def run(scenarios: Sequence[Scenario], *, with_peers: bool) -> list[Measur
 
     Raises `BenchError` or `ServerError`.
     """
-    measurements = []
+    measurements: list[Measurement] = []
     with _temporary() as tools:
         program = compiled(SOURCE, tools)
         peers = prepared(tools) if with_peers else {}
@@ -60,11 +62,22 @@ async def run(scenarios: Sequence[Scenario], *, with_peers: bool) -> list[Measur
                     measurements.append(await measure(OURS, scenario, program, stage))
             for name, command in peers.items():
                 if scenario.topics == 1 and not scenario.slow and not scenario.extensions:
+                    if is_beyond(scenario, [one for one in measurements if one.server == name]):
+                        tell(f"{scenario.name}: not {name}, which could not keep up with less")
+                        continue
                     tell(f"{scenario.name}: {name}")
                     with _temporary() as directory:
                         async with set_up_peer(command, scenario, directory) as stage:
                             measurements.append(await measure(name, scenario, program, stage))
     return measurements
+
+
+def is_beyond(scenario: Scenario, measured: Sequence[Measurement]) -> bool:
+    """Return whether a server that was `measured` was seconds behind, with no more deliveries than in `scenario`."""
+    return any(
+        (one.failures or one.p99_ms > HOPELESS_MS) and one.clients * one.rate <= scenario.clients * scenario.rate
+        for one in measured
+    )
 
 
 def prepared(tools: Path) -> dict[str, list[str]]:

@@ -32,6 +32,7 @@ SCENARIOS = {
         Scenario(name="smoke", about="is nothing lost? a short look", clients=50, rate=200, seconds=3, topics=2),
         Scenario(name="quiet", about="nothing can be joined: every position is a write", clients=100, rate=10),
         Scenario(name="stroll", about="what JSON per client can still do", clients=1_000, rate=50),
+        Scenario(name="jog", about="where JSON per client ends", clients=1_000, rate=100),
         Scenario(name="rally", about="an ordinary race day", clients=1_000, rate=400),
         Scenario(name="crowd", about="everybody looks at one event", clients=5_000, rate=100),
         Scenario(name="many", about="the more the merrier", clients=10_000, rate=20, in_flight=500),
