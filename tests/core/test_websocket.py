@@ -45,10 +45,10 @@ async def test_messages_are_handed_on_and_pings_answered() -> None:
 
 
 async def test_who_reads_no_answers_gets_only_so_many_to_its_pings() -> None:
-    peer = Peer().begin()
+    peer, pings = Peer().begin(), frame(0x89, b"?" * 125) * FRAMES_PER_TURN
     peer.transport.stall()
-    for _ in range(2 * MAX_UNREAD_BYTES // len(PING)):
-        peer.says(PING)
+    for _ in range(2 * MAX_UNREAD_BYTES // len(pings)):
+        peer.says(pings)
     assert MAX_UNREAD_BYTES < peer.transport.get_write_buffer_size() < MAX_UNREAD_BYTES + 200
     peer.transport.read_all()
     before = len(peer.transport.received)
