@@ -13,7 +13,7 @@ test: .venv/tox
 	@PATH="$(SEARCHED)" exec .venv/bin/tox run
 
 clean:
-	@rm -rf .venv .tox .hypothesis .*_cache build plugins/*.egg-info
+	@rm -rf .venv .tox .hypothesis .*_cache build plugins/*.egg-info client/node_modules
 
 .venv/demo: setup.cfg | .venv/bin/python
 	@echo "installing the service and its demo into .venv, once"

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+CLIENT_FILES = (ROOT / "client" / "live.js", ROOT / "client" / "live.d.ts")
+CLIENT = CLIENT_FILES[0].read_text(encoding="utf-8")
 
 
 def row(setting: Setting) -> str:
@@ -54,6 +56,25 @@ def test_the_contract_has_every_error_code_and_every_close_code() -> None:
     assert set(EXPLANATIONS) == set(ErrorCode) - {ErrorCode.INVALID_MESSAGE}
 
 
+def test_the_client_keeps_the_times_of_the_contract() -> None:
+    section = CONTRACT.partition("\n## 9.")[2]
+    written = dict(re.findall(r"^\| `(\w+_MS)` \| (\d+) \|", section, re.MULTILINE))
+    kept = {name: ms.replace("_", "") for name, ms in re.findall(r"^const (\w+_MS) = ([\d_]+)", CLIENT, re.MULTILINE)}
+    assert kept == written
+
+
+def test_the_client_comes_back_after_the_close_codes_of_the_contract_and_no_others() -> None:
+    stays_away = re.findall(r"^\| (\d{4}) \|.*\| not reconnect by itself \|$", CONTRACT, re.MULTILINE)
+    (faults,) = re.findall(r"^const FAULTS = \[([\d, ]+)\]", CLIENT, re.MULTILINE)
+    assert faults.split(", ") == stays_away
+
+
+def test_the_clients_types_have_every_error_code_and_two_of_its_own() -> None:
+    types = CLIENT_FILES[1].read_text(encoding="utf-8")
+    declared = types.partition("export type LiveErrorCode =")[2].partition("\n\n")[0]
+    assert set(re.findall(r"'([\w-]+)'", declared)) == {*ErrorCode, "timeout", "closed"}
+
+
 def test_the_plugin_guide_names_all_that_a_plugin_may_import_and_nothing_else() -> None:
     table = PLUGINS.partition("## What you may import")[2].partition("\n## ")[0]
     assert set(re.findall(r"`(\w+)`", table.replace("processor_live", ""))) >= set(processor_live.__all__)
@@ -78,7 +99,8 @@ def test_the_default_plugins_are_the_installed_ones() -> None:
 
 
 def test_every_file_that_the_documents_link_to_exists() -> None:
-    for document in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+    documents = ("README.md", "CHANGELOG.md", "client/README.md")
+    for document in (*map(ROOT.joinpath, documents), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
@@ -97,6 +119,6 @@ def test_every_proof_that_a_table_names_exists_and_every_line_has_one(document: 
 
 def test_every_section_of_the_contract_that_the_code_cites_exists() -> None:
     sections = set(re.findall(r"^#{2,3} (\d(?:\.\d)?)", CONTRACT, re.MULTILINE))
-    for source in (*(ROOT / "processor_live").glob("*.py"), *(ROOT / "plugins").glob("*/*.py")):
+    for source in (*(ROOT / "processor_live").glob("*.py"), *(ROOT / "plugins").glob("*/*.py"), *CLIENT_FILES):
         cited = re.findall(r"contract\.md §(\d(?:\.\d)?)", source.read_text(encoding="utf-8"))
         assert set(cited) <= sections, source.name

@@ -83,6 +83,16 @@ async def test_what_directus_says_decides(
     assert await viewer.snapshot(topic) == {}
 
 
+async def test_a_probe_is_answered_however_often_and_is_neither_a_violation_nor_anybody_elses_business(
+    viewer: Viewer, access: Access, topic: str
+) -> None:
+    await viewer.snapshot(topic)
+    for number in range(15):
+        answer = await viewer.ask("unsubscribe", "probe", id=str(number))
+        assert answer == {"type": "unsubscribed", "topic": "probe", "id": str(number)}
+    assert access.calls_by_kind()["events"] == 1
+
+
 async def test_a_session_that_has_ended_closes_the_connection_with_4401(
     viewer: Viewer, access: Access, topic: str, cookie: str
 ) -> None:
