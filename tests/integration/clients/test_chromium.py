@@ -1,13 +1,8 @@
 """Does a browser decode the shared stream, while others join and leave?"""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
 
-import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from tests.integration.platform import Platform, now_ms
 from tests.servers import Database
@@ -34,32 +29,6 @@ FOLLOW = """([url, topic]) => new Promise((resolve, reject) => {
     }
 })"""
 CAUGHT_UP = "([devices, last]) => Object.values(shown).filter((ts) => ts === last).length === devices"
-
-
-@pytest.fixture
-async def page(
-    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]], cookie: str
-) -> AsyncIterator[tuple[Page, str]]:
-    """A page of the SPA in a browser that is signed in, and its origin."""
-
-    async def spa(_: web.Request) -> web.Response:
-        response = web.Response(text="<!doctype html><title>SPA</title>", content_type="text/html")
-        response.set_cookie(*cookie.split("=", 1))
-        return response
-
-    app = web.Application()
-    app.router.add_get("/", spa)
-    origin = str((await aiohttp_server(app)).make_url("")).rstrip("/")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync"],
-        )  # fmt: skip
-        page = await browser.new_page()
-        await page.goto(origin)
-        yield page, origin
-        await browser.close()
 
 
 async def test_a_browser_decodes_what_it_shares_with_others(
