@@ -11,6 +11,7 @@ from aiohttp import web
 
 from processor_live import plugins
 from processor_live.background import run_in_background
+from processor_live.doorman import keep_the_door
 from processor_live.endpoint import CONNECTIONS, LAGGARDS, SUBSCRIPTIONS, drain, live
 from processor_live.failure import cannot_listen
 from processor_live.handshake import ENDPOINT_ROUTE, PATHS, check_handshake
@@ -64,6 +65,7 @@ def make_app(environ: Mapping[str, str]) -> web.Application:
     app[SUBSCRIPTIONS] = Subscriptions(app)
     for number, path in enumerate(PATHS):
         app.router.add_get(path, live, name=f"{ENDPOINT_ROUTE}.at{number}", allow_head=False)
+    app.cleanup_ctx.append(keep_the_door)
     app.cleanup_ctx.append(_health_site)
     run_in_background(app, "hub", hub.run)
     run_in_background(app, "laggards", app[LAGGARDS].run)

@@ -63,7 +63,12 @@ def refusal(status: int, text: str, **headers: str) -> web.Response:
 
 def unavailable(text: str) -> web.Response:
     """Return a 503 that spreads over time those who come back."""
-    return refusal(503, text, Retry_After=str(random.randint(*RETRY_AFTER_SECONDS)))  # noqa: S311 - spreads, hides nothing
+    return refusal(503, text, Retry_After=retry_after())
+
+
+def retry_after() -> str:
+    """Return when somebody who is refused should come back, in seconds."""
+    return str(random.randint(*RETRY_AFTER_SECONDS))  # noqa: S311 - spreads, hides nothing
 
 
 @web.middleware

@@ -7,6 +7,8 @@ Counters of this process on prometheus_client's registry; each plugin adds its o
 from prometheus_client import Counter, Gauge, Histogram
 
 CONNECTIONS = Gauge("live_connections", "Open WebSocket connections")
+ROOM = Gauge("live_max_connections", "Connections that there is room for, by the settings and the limit of open files")
+TURNED_AWAY = Counter("live_turned_away_total", "Connections refused for lack of open files, before their handshake")
 HANDSHAKES = Counter("live_handshakes_total", "Handshakes by the status they were answered with", ["status"])
 DISCONNECTS = Counter("live_disconnects_total", "Closed connections by close code, 1006 when there was none", ["code"])
 SUBSCRIPTIONS = Gauge("live_subscriptions", "Topics held, summed over all connections")

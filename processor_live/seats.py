@@ -9,14 +9,15 @@ class Seats:
     """Connections, and handshakes on their way to become one, against their limits."""
 
     def __init__(self, limit: int, limit_per_user: int) -> None:
-        self._limit = limit
+        self.limit = limit
+        """In all; to be changed before the first is taken."""
         self._limit_per_user = limit_per_user
         self._taken = 0
         self._taken_by: Counter[str] = Counter()
 
     def take(self) -> "Seat | None":
         """Return a seat, to be left; None when all are taken."""
-        if self._taken >= self._limit:
+        if self._taken >= self.limit:
             return None
         self._taken += 1
         return Seat(self)
