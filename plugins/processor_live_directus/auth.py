@@ -60,4 +60,4 @@ def identity_in(answer: Answer) -> Identity | None:
     raise NoAnswerError(f"status {answer.status} to /users/me", str(answer.status))
 
 
-WHO = Question("users", identity_in)
+WHO = Question("users", identity_in, newcomer=True)

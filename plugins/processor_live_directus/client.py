@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Generic, TypeVar
@@ -117,6 +118,8 @@ class Question(Generic[_Meaning]):
     kind: str
     read: Callable[[Answer], _Meaning]
     """Raises `NoAnswerError` for an answer that means nothing."""
+    newcomer: bool = False
+    """Whether it is asked for somebody who is not in yet, and waits behind those who are."""
 
 
 class Directus:
@@ -127,6 +130,8 @@ class Directus:
         self._base_url = settings.base_url.rstrip("/")
         self._check = check
         self._places = asyncio.Semaphore(settings.max_concurrency)
+        self._newcomers = asyncio.Semaphore(max(settings.max_concurrency // 2, 1))
+        """Half of the places: in a storm who has got in would else wait behind all who have not, and in vain."""
         self._session: ClientSession | None = None
 
     async def context(self, _: web.Application) -> AsyncIterator[None]:
@@ -148,7 +153,8 @@ class Directus:
             headers[hdrs.X_FORWARDED_FOR] = address
         with WAITING.track_inprogress():
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS), self._places:
+                newcomers = self._newcomers if question.newcomer else nullcontext()
+                async with asyncio.timeout(PATIENCE_SECONDS), newcomers, self._places:
                     answer = await self._ask(path, headers, timeout_ms)
                 meaning = question.read(answer)
             except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError

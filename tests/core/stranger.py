@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.parser import Parser
 
 from tests.core.wire import CLOSE, FIN, TAIL, Frame, first_frame
 from tests.running import EVENTUALLY_SECONDS
@@ -62,6 +63,8 @@ class Stranger:
     sock: socket.socket
     gone: bool = False
     """Whether the server has hung up."""
+    head: str = ""
+    """Status line and headers of the last answer to a request."""
     _unread: bytes = b""
 
     async def send(self, *data: bytes) -> None:
@@ -86,7 +89,12 @@ class Stranger:
             self._unread += await self.read()
             assert not self.gone, "every request has an answer"
         answer, _, self._unread = self._unread.partition(b"\r\n\r\n")
-        return int(answer.split()[1])
+        self.head = answer.decode("latin-1")
+        return int(self.head.split()[1])
+
+    def header(self, name: str) -> str:
+        """Return a header of the last answer, empty when there is none."""
+        return Parser().parsestr(self.head.partition("\r\n")[2], headersonly=True).get(name, "")
 
     async def upgrade(self, *headers: str, path: str = "/ws-live") -> int:
         """Ask for a WebSocket, with more headers, and return the status of the answer."""

@@ -295,6 +295,20 @@ async def test_so_many_calls_at_the_same_time_and_no_more(directus: Directus, ac
     assert metric("live_directus_waiting") == waiting
 
 
+async def test_who_is_in_already_does_not_wait_behind_a_crowd_of_newcomers(directus: Directus, access: Access) -> None:
+    gate = access.overrides["users"] = access.overrides["events"] = Gate()
+    newcomer = Question("users", lambda answer: answer, newcomer=True)
+    crowd = [asyncio.create_task(ask(directus, f"session={number}", question=newcomer)) for number in range(20)]
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        await until(lambda: gate.inside == 2)
+        member = asyncio.create_task(ask(directus, path=f"/items/events/{EVENT}?fields=id"))
+        await until(lambda: gate.inside == 3)
+        assert access.calls_by_kind() == {"users": 2, "events": 1}
+        gate.opened.set()
+        assert {answer.id for answer in await asyncio.gather(member, *crowd)} == {"1"}
+    assert gate.most <= 4
+
+
 async def test_waiting_for_a_place_ends_with_the_patience_of_a_viewer(
     directus_url: str, access: Access, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
