@@ -114,7 +114,7 @@ class Workers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
-                return status
+                return 0  # there is nothing to stop
 
     async def _end_of(self, process: Process) -> int:
         """Wait for the end of a worker, and bring it about when all are to stop; return its exit status."""

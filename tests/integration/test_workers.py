@@ -56,6 +56,23 @@ async def test_a_worker_that_dies_is_started_again(
     assert await viewer.snapshot(topic) == {}
 
 
+async def test_all_workers_that_die_at_once_come_back_and_a_stop_before_that_is_clean(
+    start: Start, redis: Redis, stream: str
+) -> None:
+    process = await start(*SERVE, "--workers", str(WORKERS))
+    for again in (True, False):
+        pids = [int((await logged(process, r"worker\.started worker=\d pid=(\d+)"))[1]) for _ in range(WORKERS)]
+        for _ in range(WORKERS):
+            await logged(process, r"check\.good check=fanout")
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for _ in range(WORKERS):
+            await logged(process, rf"worker\.died worker=\d status=-9 again_in_s={1.0 if again else 2.0}")
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert len(await redis.xinfo_groups(stream)) == 2 * WORKERS, "for the next start to reap"
+
+
 async def test_workers_end_with_the_process_that_watches_over_them(start: Start, redis: Redis, stream: str) -> None:
     process = await start(*SERVE, "--workers", str(WORKERS))
     for _ in range(WORKERS):
