@@ -8,21 +8,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import report
+from bench import isolation, report
 from bench.crowd import SOURCE, BenchError, compiled
 from bench.measurement import Measurement, measure
 from bench.peer import PEERS, set_up_peer
 from bench.scenario import SCENARIOS, Scenario
+from bench.soak import command as soak
 from bench.stage import set_up
 from processor_live_demo.child import ServerError
 
 OURS = "processor_live"
 HOPELESS_MS = 5_000
 """A peer whose p99 was above it need not be asked for more."""
+OTHERS = {"isolation": isolation.main, "soak": soak.main}
+"""Commands of their own."""
 
 
 def main() -> None:
     """Run the command line. Raises `SystemExit`: 1 when a position was lost or nothing could be measured."""
+    if sys.argv[1:] and sys.argv[1] in OTHERS:
+        OTHERS[sys.argv[1]](sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the live channel on this machine.")
     default = [name for name in SCENARIOS if name != "smoke"]
     parser.add_argument(
@@ -56,16 +61,16 @@ async def run(scenarios: Sequence[Scenario], *, with_peers: bool) -> list[Measur
         program = compiled(SOURCE, tools)
         peers = prepared(tools) if with_peers else {}
         for scenario in scenarios:
-            tell(f"{scenario.name}: {scenario.about}")
+            report.tell(f"{scenario.name}: {scenario.about}")
             with _temporary() as directory:
                 async with set_up(scenario, directory) as stage:
                     measurements.append(await measure(OURS, scenario, program, stage))
             for name, command in peers.items():
                 if scenario.topics == 1 and not scenario.slow and not scenario.extensions:
                     if is_beyond(scenario, [one for one in measurements if one.server == name]):
-                        tell(f"{scenario.name}: not {name}, which could not keep up with less")
+                        report.tell(f"{scenario.name}: not {name}, which could not keep up with less")
                         continue
-                    tell(f"{scenario.name}: {name}")
+                    report.tell(f"{scenario.name}: {name}")
                     with _temporary() as directory:
                         async with set_up_peer(command, scenario, directory) as stage:
                             measurements.append(await measure(name, scenario, program, stage))
@@ -89,7 +94,7 @@ def prepared(tools: Path) -> dict[str, list[str]]:
         try:
             commands[peer.name] = peer.prepare(directory)
         except BenchError as error:
-            tell(f"left out: {peer.name}: {error}")
+            report.tell(f"left out: {peer.name}: {error}")
     return commands
 
 
@@ -97,11 +102,6 @@ def prepared(tools: Path) -> dict[str, list[str]]:
 def _temporary() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="processor-live-bench-") as directory:
         yield Path(directory)
-
-
-def tell(line: str) -> None:
-    """Say how far it is, beside the results."""
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

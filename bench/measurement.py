@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.crowd import FIRST_IMEI, SATURATED, Crowd
 from bench.scenario import Scenario
-from bench.stage import STREAM, Stage
+from bench.service import STREAM
+from bench.stage import Stage
 
 DRAIN_SECONDS = 10.0
 """What may pass after the last record until everybody has the newest positions."""
@@ -50,19 +51,19 @@ class Measurement:
 
 async def measure(name: str, scenario: Scenario, program: Path, stage: Stage) -> Measurement:
     """Measure the server `name` on its stage. Raises `BenchError`."""
-    before = stage.memory_bytes()
+    before = stage.process.memory_bytes()
     crowd = await Crowd.gathered(program, stage.port, stage.cookie, scenario, stage.topics)
-    memory = stage.memory_bytes() - before
+    memory = stage.process.memory_bytes() - before
     try:
         publishing = asyncio.create_task(publish(scenario, stage))
         await asyncio.sleep(scenario.warm_up_s)
         lags_s: list[float] = []
         lagging = asyncio.create_task(stage.health.loop_lag(lags_s)) if stage.health else None
-        cpu_s = stage.cpu_seconds()
+        cpu_s = stage.process.cpu_seconds()
         await crowd.begin()
         await asyncio.sleep(scenario.seconds)
         counted = await crowd.end()
-        cpu_s = stage.cpu_seconds() - cpu_s
+        cpu_s = stage.process.cpu_seconds() - cpu_s
         if lagging:
             lagging.cancel()
         published = await publishing

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.crowd import BenchError, compiled
+from bench.process import Process
 from bench.scenario import Scenario
-from bench.stage import STREAM, Stage, bound, cores, roster_of
+from bench.service import STREAM
+from bench.stage import Stage, bound, cores, roster_of
 from processor_live_demo.embedded import valkey
 
 HERE = Path(__file__).parent / "peers"
@@ -89,4 +91,4 @@ async def set_up_peer(command: list[str], scenario: Scenario, directory: Path) -
             port = int(await peer.stdout.readline() or 0)
         if not port:
             raise BenchError(f"{command[-1]} did not start")
-        yield Stage(port=port, pid=peer.pid, redis_url=redis_url, cookie="none", topics=[event.topic])
+        yield Stage(port=port, process=Process(peer.pid), redis_url=redis_url, cookie="none", topics=[event.topic])

@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -66,6 +67,11 @@ def plot(measurements: Sequence[Measurement]) -> str:
 
 def _decades(ratio: float) -> float:
     return math.log10(ratio)
+
+
+def tell(line: str) -> None:
+    """Say how far it is, beside the results."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def write(measurements: Sequence[Measurement], directory: Path) -> None:

@@ -16,8 +16,8 @@ from processor_live.position import Row
 from processor_live.protocol import Verdict
 from processor_live.settings import ENVIRON, SETTINGS
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from tests.core.database import fix
 from tests.core.door import COOKIE, Start
-from tests.core.world import fix
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from processor_live import hub as module
 from processor_live.hub import Hub
 from processor_live.position import Position, Row
+from tests.core.database import fix
 from tests.core.wire import Client, metric
-from tests.core.world import fix
 
 EVENT, OTHER = "event:1", "event:2"
 ROUTES: dict[str, tuple[str, ...]] = {"d1": (EVENT,), "d2": (EVENT, OTHER), "d3": (OTHER,)}

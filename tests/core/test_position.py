@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor_live.position import LatestTable, News, Row, epoch_ms, freshest, known
-from tests.core.world import fix
+from tests.core.database import fix
 
 
 def test_the_table_keeps_the_newest_of_each_device_and_says_what_each_was() -> None:

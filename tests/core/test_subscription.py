@@ -14,8 +14,8 @@ from processor_live.position import Row
 from processor_live.protocol import Command, Kind, Verdict
 from processor_live.signals import SUBSCRIBED, UNSUBSCRIBED
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from tests.core.database import fix
 from tests.core.wire import Client, Message, metric
-from tests.core.world import fix
 
 EVENT, OTHER = "event:1", "event:2"
 

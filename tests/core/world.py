@@ -1,91 +1,39 @@
-"""A rally in small, for all that can happen at the same time: stream, database, Directus, and clients that lag."""
+"""A rally in small, for all that can happen at the same time: devices, stores, the service, and who watches."""
 
 import asyncio
-import json
-from collections import defaultdict
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
-from processor_live.app import make_app
-from processor_live.command_queue import CommandQueue
 from processor_live.connection import Connection
-from processor_live.endpoint import LAGGARDS, SUBSCRIPTIONS
-from processor_live.hub import HUB
-from processor_live.position import Position, Row
+from processor_live.position import Row
 from processor_live.protocol import Verdict
-from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
-from tests.core.wire import Client, Message
+from tests.core.database import Database
+from tests.core.service import Service
+from tests.core.spectator import Spectator
+from tests.core.stream import Stream
 
-TOPICS = ("event:1", "event:2")
-DEVICES = ("d1", "d2", "d3")
-CLIENTS = 3
-THRESHOLD_BYTES = 60
-"""Less than any message: who stops reading lags after the next one, and is served one at a time."""
+SPECTATORS = 3
+EPOCH_MS = 10
+"""What the `ts` of records are counted from."""
 
 _asking: ContextVar[Connection] = ContextVar("asking")
 """Whose command is being carried out."""
 
 
-def fix(device: str, ts: int) -> Position:
-    """Return a position whose coordinates tell nothing."""
-    return Position(device, 41.5, 19.5, ts)
-
-
-@dataclass
-class Spectator:
-    """One client, and what it has said."""
-
-    client: Client
-    queue: CommandQueue
-    said: list[str] = field(default_factory=list)
-    """The ids of its commands, in order."""
-
-    @property
-    def answers(self) -> list[Message]:
-        """What it has been answered."""
-        return [message for message in self.client.messages if message["type"] != "position"]
-
-
 class World:
-    """The real hub, connections, queues and subscriptions; everything around them happens when the test says so."""
+    """Everything around the service happens when the test says so."""
 
     def __init__(self) -> None:
-        app = make_app({"LIVE_PLUGINS": ",", "LIVE_WS_MAX_COMMANDS_PER_SECOND": "10000"})
-        self.hub = app[HUB]
-        self.laggards = app[LAGGARDS]
-        self.subscriptions = app[SUBSCRIPTIONS]
-        app[ROUTE].fill(lambda device: self.routes.get(device, ()))
-        app[AUTHORIZE].fill(self._authorize)
-        app[SNAPSHOT].fill(self._snapshot)
-        self.registered: dict[str, set[str]] = {topic: {"d1", "d2"} for topic in TOPICS}
-        """The devices of each topic, as the database has them."""
-        self.routes: dict[str, tuple[str, ...]] = {}
-        self.rows: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-        """The database: for each device, which `ts` it has and whether that row is flagged faulty."""
-        self.clock = 10
-        """What the `ts` of records are counted from."""
-        self.ever_flagged: set[str] = set()
-        """The devices that an operator has ever flagged a row of."""
-        self.database_is_down = False
+        self.stream = Stream()
+        self.database = Database(self.stream)
         self.verdict: Verdict | None = Verdict.ALLOW
         """Directus; None when its plugin raises."""
-        self.facts: defaultdict[str, set[int]] = defaultdict(set)
-        """What of each device the stream has shown, or rows that went into a snapshot."""
-        self.returned: dict[tuple[str, str], int] = {}
-        """For a device that is back in a topic: the newest of it when it came back."""
-        self.reads: defaultdict[tuple[Connection, str], list[list[Row]]] = defaultdict(list)
-        """What each subscription got from the database."""
-        self.spectators = [self._spectator(number) for number in range(CLIENTS)]
-        self.gone: list[Spectator] = []
-        """Those who have hung up."""
-        self._flushing: asyncio.Task[None] | None = None
-        self._rerouting: asyncio.Task[None] | None = None
-        self._leaving: list[asyncio.Task[None]] = []
-        self.refresh()
+        self.spectators = [Spectator(self.database, inflates=number > 0) for number in range(SPECTATORS)]
+        self._reported = EPOCH_MS
+        self._start()
 
-    def _spectator(self, number: int) -> Spectator:
-        client = Client(threshold=THRESHOLD_BYTES, lag=self.laggards.add, inflates=number > 0)
-        return Spectator(client, CommandQueue(client.connection, self.subscriptions.execute, 10_000))
+    def _start(self) -> None:
+        self.service = Service(self.stream, self._authorize, self._snapshot)
+        self.refresh()
 
     async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
         _asking.set(connection)
@@ -95,112 +43,73 @@ class World:
         return self.verdict
 
     async def _snapshot(self, topic: str) -> list[Row]:
-        rows = [self._row(device) for device in sorted(self.registered[topic])]
-        for _ in range(3):  # it takes a while to get here from the database
-            await asyncio.sleep(0)
-        if self.database_is_down:
-            self.reads[_asking.get(), topic].append([])
-            raise TimeoutError
-        self.reads[_asking.get(), topic].append(rows)
-        for row in rows:
-            if row.position is not None:
-                self.facts[row.device_id].add(row.position.ts)
+        rows: list[Row] = []
+        try:
+            rows = await self.database.snapshot(topic)
+        finally:
+            for spectator in self.spectators:
+                if spectator.client is not None and spectator.client.connection is _asking.get():
+                    spectator.will_be_shown(topic, rows)
         return rows
 
-    def _row(self, device: str) -> Row:
-        rows = self.rows[device]
-        good = [ts for ts, faulty in rows.items() if not faulty]
-        return Row(device, fix(device, max(good)) if good else None, max(rows, default=None))
+    # What can happen, besides what spectators and operators do.
 
-    # What can happen.
-
-    def publish(self, device: str, early: int) -> None:
-        """Let the stream show a position that is news, late or a duplicate."""
-        self.clock += 1
-        ts = self.clock - early
-        self.facts[device].add(ts)
-        self.hub.publish(fix(device, ts))
-
-    def store(self, device: str, early: int, faulty: bool) -> None:  # noqa: FBT001 - an operator's flag
-        """Let the database have a row, perhaps ahead of the stream; or change the flag of one."""
-        self.rows[device][self.clock - early] = faulty
-        if faulty:
-            self.ever_flagged.add(device)
-
-    def register(self, topic: str, device: str) -> None:
-        self.registered[topic] ^= {device}
+    def report(self, *records: tuple[str, int]) -> None:
+        """Let devices report, each so much earlier than now; what is later than now will be reported once more."""
+        for device, early in records:
+            self._reported += 1
+            self.stream.add(device, self._reported - early)
 
     def refresh(self) -> None:
-        """Swap the routing table, as the plugin does, unless that is still being done."""
-        if self._rerouting is None or self._rerouting.done():
-            for device in DEVICES:
-                topics = tuple(topic for topic in TOPICS if device in self.registered[topic])
-                for topic in set(topics) - set(self.routes.get(device, topics)):
-                    self.returned[topic, device] = max(self.facts[device], default=0)
-                self.routes[device] = topics
-            self._rerouting = asyncio.create_task(self.hub.reroute())
+        """Let the service read the registrations again."""
+        if not self.database.is_down:
+            self.service.reroute(self.database.routes())
 
-    def flush(self) -> None:
-        """Begin a flush, unless one is under way."""
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self.hub.flush())
+    def restart(self, *, gracefully: bool) -> None:
+        """End the service, with a goodbye or without; another one is started in its place."""
+        if gracefully:
+            self.service.stop()
+        else:
+            self.service.kill()
+            self._start()
 
     def look(self) -> None:
-        self.laggards.look(asyncio.get_running_loop().time())
-
-    def set_database(self, down: bool) -> None:  # noqa: FBT001 - a state
-        self.database_is_down = down
-
-    def set_verdict(self, verdict: Verdict | None) -> None:
-        self.verdict = verdict
-
-    def say(self, number: int, kind: str, topic: str) -> None:
-        spectator = self.spectators[number]
-        id_ = str(len(spectator.said))
-        spectator.said.append(id_)
-        spectator.queue.put(json.dumps({"type": kind, "topic": topic, "id": id_}))
-
-    def stall(self, number: int) -> None:
-        self.spectators[number].client.transport.stall()
-
-    def read(self, number: int, size: int) -> None:
-        self.spectators[number].client.transport.read(size)
-
-    def read_all(self, number: int) -> None:
-        self.spectators[number].client.transport.read_all()
-
-    def hang_up(self, number: int) -> None:
-        """Let a client close its window, and another one come in its place."""
-        spectator, self.spectators[number] = self.spectators[number], self._spectator(number)
-        self.gone.append(spectator)
-        spectator.client.transport.close()
-        self._leaving.append(asyncio.create_task(self._leave(spectator)))
-
-    async def _leave(self, spectator: Spectator) -> None:
-        await spectator.queue.close()
-        await self.subscriptions.leave_all(spectator.client.connection)
-        self.laggards.discard(spectator.client.connection)
+        """Let everybody see what has come of it; to be called after every turn."""
+        self.service.check()
+        for spectator in self.spectators:
+            spectator.look()
+        if self.service.stopping is not None and self.service.stopping.done():
+            self.restart(gracefully=False)
 
     # What follows in the end.
 
-    async def settle(self) -> None:
-        """Let everybody read, and everything that has begun come to its end."""
-        for number in range(CLIENTS):
-            self.read_all(number)
-        while any(len(each.answers) < len(each.said) for each in self.spectators):
-            await asyncio.sleep(0)
-            self.look()
-        for task in (self._rerouting, self._flushing, *self._leaving):
-            if task is not None:
-                await task
+    def heal(self) -> None:
+        """Let everything work again and everybody read."""
+        self.stream.is_down = self.database.is_down = False
         self.refresh()
-        await asyncio.gather(*[task for task in (self._rerouting,) if task is not None])
-        await self.hub.flush()
-        while any(each.client.connection.lagging for each in self.spectators):
-            self.look()
+        for spectator in self.spectators:
+            spectator.read_all()
 
-    async def end(self) -> None:
-        """Let everybody hang up."""
-        for number in range(CLIENTS):
-            self.hang_up(number)
-        await asyncio.gather(*self._leaving)
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way any more."""
+        waiting = any(spectator.waits for spectator in self.spectators)
+        return self.service.welcoming and self.service.quiet and not waiting
+
+    def check_that_all_are_up_to_date(self) -> None:
+        """G3 and G4: nobody is behind what the devices have reported, an operator's flags aside."""
+        for spectator in self.spectators:
+            assert spectator.client is None or spectator.held.keys() == spectator.client.connection.topics
+            for topic, shown in spectator.held.items() if spectator.client else ():
+                for device in self.database.registered[topic]:
+                    self._check(topic, device, shown)
+
+    def _check(self, topic: str, device: str, shown: dict[str, int]) -> None:
+        reported = [ts for name, ts in self.stream.reports if name == device]
+        if device not in self.database.ever_flagged:
+            newest = max(reported, default=0)
+            # Who joined while a device was out of the topic waits for its next position.
+            is_away = self.service.returned.get((topic, device), 0) >= newest and device not in shown
+            assert is_away or shown.get(device, 0) == newest
+        elif unflagged := [ts for ts in reported if ts > max(self.database.rows[device])]:
+            assert shown.get(device) == max(unflagged)

@@ -47,8 +47,7 @@ class Trackers:
         for step in range(steps):
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for imei in imeis:
-                    entry: Any = {"payload": self._record(imei, start + step)}
-                    _ = pipeline.xadd(self.stream, entry)
+                    _ = pipeline.xadd(self.stream, self._entry(self._record(imei, start + step), imei))
                 await pipeline.execute()
 
     @staticmethod
@@ -70,9 +69,12 @@ class Trackers:
 
     async def send(self, payload: str | bytes, imei: str = "") -> str:
         """Send a payload as it is."""
-        entry: Any = {"ts": moment(now_ms()).isoformat(), "device_id": imei, "codec": "8E", "payload": payload}
-        entry_id: Any = await self.redis.xadd(self.stream, entry)
+        entry_id: Any = await self.redis.xadd(self.stream, self._entry(payload, imei))
         return str(entry_id)
+
+    @staticmethod
+    def _entry(payload: str | bytes, imei: str) -> dict[Any, Any]:
+        return {"ts": moment(now_ms()).isoformat(), "device_id": imei, "codec": "8E", "payload": payload}
 
 
 @dataclass

@@ -1,11 +1,15 @@
 """Does the service start and stop as an operator expects, as a process of its own?"""
 
 import signal
+from contextlib import closing
+from typing import Any
 
+import psycopg2
 import pytest
 from redis.asyncio import Redis
 
 from processor_live_demo.embedded import free_port
+from processor_live_demo.recorder import GROUP, Recorder
 from tests.integration.platform import Platform, now_ms
 from tests.integration.process import SERVE, Start, logged
 from tests.servers import Database
@@ -39,6 +43,29 @@ async def test_sigterm_says_goodbye_destroys_the_group_and_exits_0(
     assert cookie.encode() not in log
     assert await redis.xinfo_groups(stream) == []
     assert await redis.keys(f"*{stream}*") == [stream]
+
+
+async def test_a_kill_costs_the_durable_writer_nothing(
+    platform: Platform, start: Start, database: Database, redis_url: str, stream: str, event: str
+) -> None:
+    database.register(event, "1")
+    process = await start(*SERVE)
+    await logged(process, r"check\.good check=fanout")
+    ts = now_ms()
+    with closing(psycopg2.connect(database.url)) as connection:
+        async with Redis.from_url(redis_url) as redis:
+            recorder = Recorder(redis, connection, stream)
+            await recorder.prepare()
+            await platform.trackers.drive(["1"], ts, 50)
+            await recorder.record()
+            process.kill()
+            await process.wait()
+            await platform.trackers.drive(["1"], ts + 50, 50)
+            await recorder.record()
+            groups: Any = await redis.xinfo_groups(stream)
+    (durable,) = [group for group in groups if group["name"] == GROUP.encode()]
+    assert (durable["pending"], durable["lag"]) == (0, 0)
+    assert database.execute("SELECT count(*), count(DISTINCT ts) FROM positions") == [(100, 100)]
 
 
 async def test_ctrl_c_ends_it_as_quietly(platform: Platform, start: Start) -> None:

@@ -1,0 +1,1 @@
+"""Does the live channel live through an hour in which all around it fails?"""

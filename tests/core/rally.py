@@ -1,0 +1,262 @@
+"""Which stories can be told of the world, and what is true at every moment of them? A machine for hypothesis."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from processor_live import connection, hub
+from processor_live.protocol import Verdict
+from tests.core.clock import Clock
+from tests.core.database import DEVICES, TOPICS
+from tests.core.service import THRESHOLD_BYTES
+from tests.core.spectator import Spectator
+from tests.core.wire import metric
+from tests.core.world import SPECTATORS, World
+
+PATIENCE_SECONDS = 60.0
+"""In which everything must have come right, once nothing happens any more."""
+STEP_SECONDS = 0.02
+QUIET_STEPS = 5
+"""For so long it must be quiet: what has been read may not have been published yet."""
+LARGEST_WRITE_BYTES = 1_000
+"""More than any answer here, and than the positions of one batch."""
+GAUGES = ("live_connections", "live_subscriptions", "live_topics", "live_lagging_connections")
+
+_turns = st.integers(0, 3)
+"""How many turns of the event loop pass before the next thing happens."""
+_somebody = st.integers(0, SPECTATORS - 1)
+_devices, _topics = st.sampled_from(("d1", "d1", "d2", "d3")), st.sampled_from(TOPICS)
+_early = st.sampled_from([0, 0, 0, 1, 2, 5, -1, -3])
+"""How much older than the present a record is; negative: a clock that is fast."""
+_records = st.lists(st.tuples(_devices, _early), min_size=1, max_size=6)
+_seconds = st.sampled_from([0.01, 0.02, 0.02, 0.02, 0.06, 0.06, 0.06, 0.06, 1.0, 3.0])
+_verdicts = st.sampled_from([*[Verdict.ALLOW] * 4, Verdict.FORBIDDEN, Verdict.NOT_FOUND, None])
+
+
+_likely: list[tuple[int, str, tuple[st.SearchStrategy[object], ...]]] = [
+    (6, "devices_report", (_records,)),
+    (8, "the_race_goes_on", (st.lists(st.tuples(_records, _seconds), min_size=1, max_size=4),)),
+    (4, "time_passes", (_seconds,)),
+    (2, "somebody_comes", (_somebody,)),
+    (4, "somebody_subscribes", (_somebody, _topics)),
+    (1, "somebody_unsubscribes", (_somebody, _topics)),
+    (3, "somebody_stops_reading", (_somebody,)),
+    (3, "somebody_reads_a_little", (_somebody, st.integers(1, 400))),
+    (2, "somebody_reads_everything", (_somebody,)),
+    (1, "somebody_hangs_up", (_somebody, st.booleans())),
+    (2, "the_writer_stores", (st.integers(1, 20),)),
+    (1, "an_operator_flags", (_devices,)),
+    (1, "a_registration_changes", (_topics, _devices, st.booleans())),
+    (1, "postgres_fails_or_is_back", (st.booleans(),)),
+    (1, "redis_fails_or_is_back", (st.booleans(),)),
+    (1, "an_answer_of_redis_is_lost", ()),
+    (1, "directus_changes_its_mind", (_verdicts,)),
+    (1, "the_service_restarts", (st.booleans(),)),
+]
+_events = st.sampled_from(
+    [st.tuples(st.just(name), st.tuples(*given)) for weight, name, given in _likely for _ in range(weight)]
+).flatmap(lambda event: event)
+_story = st.lists(st.tuples(_events, _turns), min_size=2, max_size=12)
+
+
+class Rally(RuleBasedStateMachine):
+    """Everything happens at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before = [metric(name) for name in GAUGES]
+        self._clock = Clock()
+        self._failed = False
+
+    def teardown(self) -> None:
+        try:
+            if not self._failed:
+                self._settle()
+                self._end()
+        finally:
+            self._clock.close()
+
+    @initialize()
+    def begin(self) -> None:
+        """Everybody comes, and follows everything."""
+        self._clock.run_until_complete(self._create())
+        self._until(lambda: self.world.service.welcoming)
+        for spectator in self.world.spectators:
+            self._let(0, spectator.come, self.world.service)
+            for topic in TOPICS:
+                self._let(3, spectator.say, "subscribe", topic)
+
+    async def _create(self) -> None:
+        self.world = World()
+
+    @rule(story=_story)
+    def much_happens(self, story: Sequence[tuple[tuple[str, Sequence[object]], int]]) -> None:
+        for (event, arguments), turns in story:
+            getattr(self, event)(turns, *arguments)
+            self.nobody_costs_more_than_agreed()
+
+    # What can happen.
+
+    def devices_report(self, turns: int, records: Sequence[tuple[str, int]]) -> None:
+        self._let(turns, self.world.report, *records)
+
+    def the_race_goes_on(self, turns: int, laps: Sequence[tuple[Sequence[tuple[str, int]], float]]) -> None:
+        for records, seconds in laps:
+            self._let(turns, self.world.report, *records)
+            self._pass_time(seconds)
+
+    def time_passes(self, turns: int, seconds: float) -> None:
+        self._pass_time(seconds)
+        self._let(turns)
+
+    def somebody_comes(self, turns: int, who: int) -> None:
+        self._let(turns, lambda: self._spectator(who).come(self.world.service))
+
+    def somebody_subscribes(self, turns: int, who: int, topic: str) -> None:
+        self._let(turns, self._spectator(who).say, "subscribe", topic)
+
+    def somebody_unsubscribes(self, turns: int, who: int, topic: str) -> None:
+        self._let(turns, self._spectator(who).say, "unsubscribe", topic)
+
+    def somebody_stops_reading(self, turns: int, who: int) -> None:
+        self._let(turns, self._spectator(who).stall)
+
+    def somebody_reads_a_little(self, turns: int, who: int, size: int) -> None:
+        self._let(turns, self._spectator(who).read, size)
+
+    def somebody_reads_everything(self, turns: int, who: int) -> None:
+        self._let(turns, self._spectator(who).read_all)
+
+    def somebody_hangs_up(self, turns: int, who: int, politely: bool) -> None:  # noqa: FBT001 - hypothesis names it
+        self._let(turns, partial(self._spectator(who).hang_up, politely=politely))
+
+    def the_writer_stores(self, turns: int, count: int) -> None:
+        self._let(turns, self.world.database.write, count)
+
+    def an_operator_flags(self, turns: int, device: str) -> None:
+        self._let(turns, self.world.database.flag, device)
+
+    def a_registration_changes(self, turns: int, topic: str, device: str, refreshed: bool) -> None:  # noqa: FBT001 - same
+        self._let(turns, self.world.database.register, topic, device)
+        if refreshed:
+            self._let(turns, self.world.refresh)
+
+    def postgres_fails_or_is_back(self, turns: int, down: bool) -> None:  # noqa: FBT001 - same
+        self._let(turns, setattr, self.world.database, "is_down", down)
+        self._let(0, self.world.refresh)
+
+    def redis_fails_or_is_back(self, turns: int, down: bool) -> None:  # noqa: FBT001 - same
+        self._let(turns, setattr, self.world.stream, "is_down", down)
+
+    def an_answer_of_redis_is_lost(self, turns: int) -> None:
+        self._let(turns, lambda: setattr(self.world.service.reader, "cut", True))
+
+    def directus_changes_its_mind(self, turns: int, verdict: Verdict | None) -> None:
+        self._let(turns, setattr, self.world, "verdict", verdict)
+
+    def the_service_restarts(self, turns: int, gracefully: bool) -> None:  # noqa: FBT001 - same
+        self._let(turns, partial(self.world.restart, gracefully=gracefully))
+
+    @rule()
+    def all_is_well_for_a_while(self) -> None:
+        self._settle()
+
+    # What must be true.
+
+    @invariant()
+    def nobody_costs_more_than_agreed(self) -> None:
+        """G4 and G5: for who is behind there is one position of each device of his topics, and bounded answers."""
+        for spectator in self.world.spectators:
+            if spectator.client is not None and spectator.client.connection.open:
+                self._check_what_is_held_for(spectator)
+        for topic in self.world.service.hub._topics.values():
+            assert topic.members
+            assert len(topic.newest._messages) <= len(DEVICES)
+
+    @staticmethod
+    def _check_what_is_held_for(spectator: Spectator) -> None:
+        client = spectator.client
+        assert client is not None
+        held = client.connection
+        assert client.transport.get_write_buffer_size() <= THRESHOLD_BYTES + LARGEST_WRITE_BYTES
+        assert len(held._control) <= connection.MAX_CONTROL_MESSAGES or held.closing
+        assert held._control_bytes == sum(map(len, held._control))
+        assert (held._missed or {}).keys() <= held.topics
+
+    # How it is told.
+
+    def _spectator(self, number: int) -> Spectator:
+        return self.world.spectators[number]
+
+    def _let(self, turns: int, event: Callable[..., object] | None = None, *arguments: object) -> None:
+        """Let something happen at the loop's next turn, and let some turns pass."""
+        if event is not None:
+            self._clock.call_soon(event, *arguments)
+        try:
+            for _ in range(turns):
+                self._clock.turn(self.world.look)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _pass_time(self, seconds: float) -> None:
+        """Let it be later, and what is due by then happen."""
+        self._clock.pass_time(seconds)
+        self._let(3)
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        """Let time pass until `condition()` holds."""
+        late = self._clock.time() + PATIENCE_SECONDS
+        while True:
+            self._let(3)
+            self._clock.pass_time(STEP_SECONDS)
+            if condition():
+                return
+            if self._clock.time() > late:
+                self._failed = True
+                raise AssertionError("it does not come right")
+
+    def _settle(self) -> None:
+        """Let everything work for a while: then everybody is up to date."""
+        self._let(1, self.world.heal)
+        for _ in range(QUIET_STEPS):
+            self._until(lambda: self.world.quiet)
+        self._let(1, self.world.check_that_all_are_up_to_date)
+
+    def _end(self) -> None:
+        """Let everybody hang up and the service end: nothing is left of them."""
+        for spectator in self.world.spectators:
+            self._let(1, partial(spectator.hang_up, politely=True))
+        self._let(1, self.world.service.kill)
+        for _ in range(20):
+            self._clock.turn(lambda: None)
+        assert [metric(name) for name in GAUGES] == self._before
+
+
+def tell_stories(count: int, *, steps: int, derandomize: bool = False) -> None:
+    """Tell so many stories of so many steps, of a hub that lets others in after every write and every device."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "MEMBERS_PER_TURN", 1)
+        patch.setattr(hub, "DEVICES_PER_TURN", 1)
+        patch.setattr(hub, "MESSAGES_PER_BATCH", 4)
+        patch.setattr(connection, "MAX_CONTROL_MESSAGES", 6)
+        logging.disable()  # every story has its faults
+        try:
+            run_state_machine_as_test(
+                Rally,
+                settings=settings(
+                    max_examples=count,
+                    stateful_step_count=steps,
+                    derandomize=derandomize,
+                    deadline=None,
+                    database=None,
+                    suppress_health_check=[HealthCheck.too_slow],  # that is the machine's doing
+                ),
+            )
+        finally:
+            logging.disable(logging.NOTSET)
