@@ -17,7 +17,11 @@ MAX_VIOLATIONS = 10
 BURST_SECONDS = 2
 """So many seconds' worth of commands may come at once (docs/contract.md §7)."""
 
-Execute = Callable[[Connection, Command], Awaitable[None]]
+PATIENCE_SECONDS = 4.8
+"""A command has its answer so long after it came: the SPA gives up on a subscribe after 5 s (docs/contract.md §4)."""
+
+Execute = Callable[[Connection, Command, float], Awaitable[None]]
+"""To carry out and answer a command before a point in time of the event loop."""
 
 
 class CommandQueue:
@@ -30,7 +34,7 @@ class CommandQueue:
     def __init__(self, connection: Connection, execute: Execute, per_second: int) -> None:
         self._connection = connection
         self._execute = execute
-        self._waiting: list[Command | InvalidMessageError] = []  # a deque would take 760 bytes, idle or not
+        self._waiting: list[tuple[Command | InvalidMessageError, float]] = []  # a deque takes 760 bytes, idle or not
         self._worker: asyncio.Task[None] | None = None
         self._violations = 0
         self._rate = per_second
@@ -52,10 +56,11 @@ class CommandQueue:
                 metrics.COMMANDS.labels(ErrorCode.RATE_LIMITED.value).inc()
                 self._connection.send(protocol.refused(item, ErrorCode.RATE_LIMITED))
                 return
+        by = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work(item))
+            self._worker = asyncio.create_task(self._work(item, by))
         else:
-            self._waiting.append(item)
+            self._waiting.append((item, by))
 
     def _allows(self) -> bool:
         """Take one command off the allowance (a token bucket); False when it is used up."""
@@ -67,18 +72,18 @@ class CommandQueue:
         self._allowance -= 1
         return True
 
-    async def _work(self, item: Command | InvalidMessageError) -> None:
+    async def _work(self, item: Command | InvalidMessageError, by: float) -> None:
         """Answer `item`, and whatever comes to wait meanwhile."""
         try:
             while self._connection.closing is None:
                 if isinstance(item, Command):
-                    await self._execute(self._connection, item)
+                    await self._execute(self._connection, item, by)
                 else:
                     metrics.COMMANDS.labels(ErrorCode.INVALID_MESSAGE.value).inc()
                     self._connection.send(protocol.misunderstood(item))
                 if not self._waiting:
                     break
-                item = self._waiting.pop(0)
+                item, by = self._waiting.pop(0)
         except Exception:
             log.exception("command.failed")
             self._connection.close(Disconnect.FAILED)

@@ -25,7 +25,7 @@ MEMBERS_PER_TURN = 256
 """Writes of one flush before the loop may do something else: a write costs 4-14 us (docs/performance.md)."""
 MESSAGES_PER_BATCH = 1_000
 """Encoded at a time: 6 ms of work when they are compressed."""
-DEVICES_PER_TURN = 5_000
+DEVICES_PER_TURN = 1_000
 """Devices looked at by `reroute` before the loop may do something else."""
 
 _count_newest = metrics.POSITIONS.labels(News.NEWEST.value).inc
@@ -140,14 +140,14 @@ class Hub:
 
     async def reroute(self) -> None:
         """Show the latest position of devices that a topic got since it was last asked: call it when routes change."""
-        for turn, position in enumerate(list(self.latest), 1):
+        for turn, position in enumerate(list(self.latest)):
+            if turn % DEVICES_PER_TURN == 0:
+                await asyncio.sleep(0)
             for name in self._route(position.device_id):
                 self._note(name, position.device_id)
                 topic = self._topics.get(name)
                 if topic is not None:
                     self._add(topic, position, position_entry(position))
-            if turn % DEVICES_PER_TURN == 0:
-                await asyncio.sleep(0)
 
     def join(self, connection: Connection, name: str, rows: Iterable[Row]) -> list[bytes]:
         """Make `connection` a member and return its snapshot: the position entries of the topic's devices.

@@ -1,5 +1,6 @@
 """How does a client come to follow a topic, and leave it?"""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -29,20 +30,23 @@ class Subscriptions:
         self._unsubscribed = app[UNSUBSCRIBED]
         self._max = app[SETTINGS].max_subscriptions
 
-    async def execute(self, connection: Connection, command: Command) -> None:
-        """Carry out and answer one command."""
+    async def execute(self, connection: Connection, command: Command, by: float) -> None:
+        """Carry out and answer one command.
+
+        Until `by`, in the event loop's time, the client waits: what is not known by then is answered without.
+        """
         if command.kind is Kind.UNSUBSCRIBE:
             await self._unsubscribe(connection, command)
             return
         with metrics.SUBSCRIBE_SECONDS.time():
-            await self._subscribe(connection, command)
+            await self._subscribe(connection, command, by)
 
-    async def _subscribe(self, connection: Connection, command: Command) -> None:
+    async def _subscribe(self, connection: Connection, command: Command, by: float) -> None:
         topic = command.topic
         if topic not in connection.topics and len(connection.topics) >= self._max:
             self._refuse(connection, command, ErrorCode.TOO_MANY_SUBSCRIPTIONS)
             return
-        verdict = await self._may_follow(connection, topic)
+        verdict = await self._may_follow(connection, topic, by)
         if verdict.value is not None:
             if verdict is not Verdict.UNDECIDED:
                 await self._leave(connection, topic)  # refused now: what was granted before is gone too
@@ -50,7 +54,7 @@ class Subscriptions:
             if verdict is Verdict.SESSION_ENDED:
                 connection.close(Disconnect.SESSION_ENDED)
             return
-        rows = await self._rows(topic)
+        rows = await self._rows(topic, by)
         held = topic in connection.topics
         # In one go, without an await: G1, G2 and G3 hang on it.
         connection.send(protocol.subscribed(command, self._hub.join(connection, topic, rows)))
@@ -77,17 +81,22 @@ class Subscriptions:
         connection.send(protocol.refused(command, code))
         metrics.COMMANDS.labels(code.value).inc()
 
-    async def _may_follow(self, connection: Connection, topic: str) -> Verdict:
+    async def _may_follow(self, connection: Connection, topic: str, by: float) -> Verdict:
+        if by <= asyncio.get_running_loop().time():  # it has waited for others in vain; nobody need be asked any more
+            return Verdict.UNDECIDED
         try:
-            return await self._authorize.answer(connection, topic)
+            async with asyncio.timeout_at(by) as patience:
+                return await self._authorize.answer(connection, topic)
         except Exception:  # a plugin's, whatever it is: fail closed
-            metrics.PLUGIN_FAILURES.labels("AUTHORIZE").inc()
-            log.exception("authorize.failed")
+            if not patience.expired():
+                metrics.PLUGIN_FAILURES.labels("AUTHORIZE").inc()
+                log.exception("authorize.failed")
             return Verdict.UNDECIDED
 
-    async def _rows(self, topic: str) -> Iterable[Row]:
+    async def _rows(self, topic: str, by: float) -> Iterable[Row]:
         try:
-            return await self._snapshot.answer(topic)
+            async with asyncio.timeout_at(by):
+                return await self._snapshot.answer(topic)
         except Exception as error:  # noqa: BLE001 - a plugin's, whatever it is: fail open
             metrics.SNAPSHOT_FAILURES.inc()
             log.debug("snapshot.failed topic=%r error=%r", topic, one_line(error))

@@ -247,20 +247,21 @@ class Database:
         name = f"processor_live_test_{uuid.uuid4().hex}"
         with closing(Database(server_url)) as server:
             server.execute(f"CREATE DATABASE {name}")
-            try:
-                url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
-                with closing(Database(url)) as database:
-                    schema = resources.files("processor_live_demo") / "schema.sql"
-                    database.execute(schema.read_text(encoding="utf-8"))
-                yield url
-            finally:
+        try:
+            url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
+            with closing(Database(url)) as database:
+                schema = resources.files("processor_live_demo") / "schema.sql"
+                database.execute(schema.read_text(encoding="utf-8"))
+            yield url
+        finally:
+            with closing(Database(server_url)) as server:  # another one: the server may have been restarted
                 server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
         """Disconnect."""
         self._connection.close()
 
-    def execute(self, sql: str, params: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    def execute(self, sql: str, params: tuple[object, ...] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement with `%s` parameters and return its rows, none if it returns nothing."""
         with self._connection.cursor() as cursor:
             cursor.execute(sql, params or None)

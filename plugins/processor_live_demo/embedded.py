@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from processor_live_demo.child import Child, ServerError
@@ -50,12 +51,46 @@ def valkey(directory: Path, *, port: int = 0) -> Iterator[str]:
         yield f"redis://127.0.0.1:{chosen}/0"
 
 
-@contextmanager
-def postgres(directory: Path) -> Iterator[str]:
-    """Run an empty Postgres; yield its URL `postgresql://postgres@127.0.0.1:PORT/postgres`.
+@dataclass(frozen=True)
+class Cluster:
+    """The files of a Postgres, which may be stopped and started again on them."""
 
-    `directory` must exist and takes the log and, unless we are root, the data. Raises ServerError when the server does
-    not come up.
+    programs: Path
+    data: Path
+    log: Path
+    owner: tuple[int, int] | None
+    """The user and group ids that it drops to; None: stay who we are."""
+
+    @contextmanager
+    def run(self, *, port: int = 0) -> Iterator[str]:
+        """Run it; yield its URL `postgresql://postgres@127.0.0.1:PORT/postgres`.
+
+        With a `port` (to come back where clients look for it) only that one is tried. Raises ServerError when the
+        server does not come up.
+        """
+
+        def listener(chosen: int) -> Child:
+            options = {
+                "listen_addresses": "127.0.0.1",
+                "port": str(chosen),
+                "unix_socket_directories": "",  # the path of a socket may have 107 characters, a temporary one has more
+                "fsync": "off",  # the data lives as long as the demo
+                "timezone": "UTC",
+            }
+            command = [str(self.programs / "bin" / "postgres"), "-D", str(self.data)]
+            command += [f"--{name}={value}" for name, value in options.items()]
+            # SIGINT is the fast shutdown; SIGTERM would wait for every client to leave.
+            return Child(name="postgres", command=command, log=self.log, stop_signal=signal.SIGINT, owner=self.owner)
+
+        with _listening(listener, lambda child, _: _postmaster_is_ready(child, self.data), port) as chosen:
+            yield f"postgresql://postgres@127.0.0.1:{chosen}/postgres"
+
+
+@contextmanager
+def cluster(directory: Path) -> Iterator[Cluster]:
+    """Make the files of an empty Postgres.
+
+    `directory` must exist and takes the log and, unless we are root, the data. Raises ServerError when that fails.
     """
     home = directory.resolve()
     log = home / "postgres.log"
@@ -73,22 +108,14 @@ def postgres(directory: Path) -> Iterator[str]:
         initdb += ["--locale=C", "--no-sync", "--no-instructions"]
         with Child(name="initdb", command=initdb, log=log, owner=owner) as child:
             child.succeed(INITDB_TIMEOUT_S)
+        yield Cluster(programs, data, log, owner)
 
-        def listener(chosen: int) -> Child:
-            options = {
-                "listen_addresses": "127.0.0.1",
-                "port": str(chosen),
-                "unix_socket_directories": "",  # the path of a socket may have 107 characters, a temporary one has more
-                "fsync": "off",  # the data lives as long as the demo
-                "timezone": "UTC",
-            }
-            command = [str(programs / "bin" / "postgres"), "-D", str(data)]
-            command += [f"--{name}={value}" for name, value in options.items()]
-            # SIGINT is the fast shutdown; SIGTERM would wait for every client to leave.
-            return Child(name="postgres", command=command, log=log, stop_signal=signal.SIGINT, owner=owner)
 
-        with _listening(listener, lambda child, _: _postmaster_is_ready(child, data)) as chosen:
-            yield f"postgresql://postgres@127.0.0.1:{chosen}/postgres"
+@contextmanager
+def postgres(directory: Path) -> Iterator[str]:
+    """Run an empty Postgres in `directory`; yield its URL. Raises ServerError when it does not come up."""
+    with cluster(directory) as files, files.run() as url:
+        yield url
 
 
 @contextmanager

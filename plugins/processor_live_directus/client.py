@@ -129,6 +129,8 @@ class Directus:
         self.settings = settings
         self._base_url = settings.base_url.rstrip("/")
         self._check = check
+        self._problems: dict[str, str] = {}
+        """By kind of question, why the last one had no answer; without those that had one."""
         self._places = asyncio.Semaphore(settings.max_concurrency)
         self._newcomers = asyncio.Semaphore(max(settings.max_concurrency // 2, 1))
         """Half of the places: in a storm who has got in would else wait behind all who have not, and in vain."""
@@ -160,11 +162,22 @@ class Directus:
             except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError
                 status = error.status if isinstance(error, NoAnswerError) else "none"
                 CALLS.labels(question.kind, status).inc()
-                self._check.failing(f"{question.kind}: {one_line(error)}")
-                raise NoAnswerError(one_line(error), status) from None
+                self._note(question.kind, _reason(error))
+                raise NoAnswerError(_reason(error), status) from None
         CALLS.labels(question.kind, str(answer.status)).inc()
-        self._check.good()
+        self._note(question.kind, None)
         return meaning
+
+    def _note(self, kind: str, problem: str | None) -> None:
+        """Say what is wrong with any kind of question: if one never has an answer, each viewer would make two lines."""
+        if problem is None:
+            self._problems.pop(kind, None)
+        else:
+            self._problems[kind] = f"{kind}: {problem}"
+        if self._problems:
+            self._check.failing("; ".join(self._problems.values()))
+        else:
+            self._check.good()
 
     async def _ask(self, path: str, headers: dict[str, str], timeout_ms: int) -> Answer:
         assert self._session is not None  # noqa: S101 - the application has started
@@ -177,6 +190,13 @@ class Directus:
             if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise NoAnswerError(f"status {response.status}", str(response.status))
             return _answer(response.status, await _body(response))
+
+
+def _reason(error: Exception) -> str:
+    """Return why there was no answer, for the operator, without what came: aiohttp may quote a cookie in it."""
+    if isinstance(error, ClientError) and not isinstance(error, OSError | ValueError):
+        return f"{type(error).__name__}: not a whole answer in HTTP"
+    return one_line(error)
 
 
 async def _body(response: ClientResponse) -> bytes:

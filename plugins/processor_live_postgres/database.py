@@ -1,8 +1,7 @@
 """How is Postgres asked, without ever blocking the loop or hanging on it?
 
-A pool of our own on aiopg's connections, because each of these has bitten: aiopg hangs on a host with two addresses of
-which the first refuses, reports a cancelled statement as `CancelledError`, and its pool hands out connections that a
-restart of the server has killed.
+A pool of our own, because each of these has bitten: aiopg hangs on a host with two addresses of which the first
+refuses, and its pool hands out connections that a restart of the server has killed.
 """
 
 import asyncio
@@ -12,14 +11,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import aiopg
 import psycopg2
 from aiohttp import web
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import QueryCanceledError, make_dsn, parse_dsn
 
 from processor_live import StartError, integer, url
+from processor_live_postgres.connection import Connection
+
+Columns = tuple[Any, ...]
 
 CONNECT_SECONDS = 3.0
+"""For one address of the host."""
+GRACE_SECONDS = 1.0
+"""What a living server may take to say that it has cancelled a statement."""
 ROWS_PER_TURN = 500
 """Rows turned into Python objects before the loop may do something else: 10,000 at once block it for 31 ms."""
 
@@ -56,61 +60,94 @@ class PostgresSettings:
 
 
 class Database:
-    """Read-only queries to one Postgres over at most `size` connections."""
+    """Read-only queries to one Postgres, which never sees more than `size` connections."""
 
-    def __init__(self, dsn: str, *, size: int, statement_timeout_ms: int) -> None:
+    def __init__(self, dsn: str, *, size: int, timeout_ms: int) -> None:
         self._parameters = parse_dsn(dsn)
-        limits = f"-c statement_timeout={statement_timeout_ms} -c default_transaction_read_only=on"
+        limits = f"-c statement_timeout={timeout_ms} -c default_transaction_read_only=on"
         self._parameters["options"] = f"{self._parameters.get('options', '')} {limits}".strip()
         self._parameters.setdefault("application_name", "processor-live")
+        self._parameters.setdefault("client_encoding", "UTF8")  # a database without one of its own would speak ASCII
+        self._timeout_ms = timeout_ms
         self._places = asyncio.Semaphore(size)
-        self._idle: list[aiopg.Connection] = []
+        self._queries: set[asyncio.Task[list[Columns]]] = set()
+        """Those that have a place, whether or not somebody still waits for the answer."""
+        self._idle: list[Connection] = []
 
     async def context(self, _: web.Application) -> AsyncIterator[None]:
         """Close what is open when the application ends."""
         yield
+        for query in self._queries:
+            query.cancel()
+        if self._queries:
+            await asyncio.wait(self._queries)
         await self._forget_idle()
 
-    async def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query.
+    async def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Columns]:
+        """Return all rows of a query within the timeout, the wait for a place included.
 
-        Raises `psycopg2.Error`, `OSError`, or `TimeoutError` when the server cancelled the statement.
+        Raises `psycopg2.Error` or `OSError`, of which `TimeoutError` is one. Who has waited for too long leaves alone:
+        the place is free when the server has done, or those who come next would open one connection after another
+        while it is busy with what nobody waits for.
         """
-        async with self._places:
-            if self._idle:
-                try:
-                    return await self._query(self._idle.pop(), query, parameters)
-                except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                    await self._forget_idle()  # the server has restarted: they are all dead, and a new one may live
-            return await self._query(await self._connect(), query, parameters)
-
-    async def _query(
-        self, connection: aiopg.Connection, query: str, parameters: Sequence[object]
-    ) -> list[tuple[Any, ...]]:
+        lacking = "free connection"
         try:
-            rows = await _fetch(connection, query, parameters)
-        except asyncio.CancelledError:
-            await connection.close()
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            async with asyncio.timeout(self._timeout_ms / 1000) as patience:
+                await self._places.acquire()
+                lacking = "answer"
+                return await asyncio.shield(self._begin(query, parameters))
+        except TimeoutError:
+            if patience.expired():
+                raise TimeoutError(f"no {lacking} within {self._timeout_ms} ms") from None
+            raise
+
+    def _begin(self, query: str, parameters: Sequence[object]) -> "asyncio.Task[list[Columns]]":
+        """Run a query that has a place, which it gives back at its end."""
+        task = asyncio.create_task(self._run(query, parameters))
+        self._queries.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, query: "asyncio.Task[list[Columns]]") -> None:
+        self._queries.discard(query)
+        self._places.release()
+        if not query.cancelled():
+            query.exception()  # seen, also when who asked has left
+
+    async def _run(self, query: str, parameters: Sequence[object]) -> list[Columns]:
+        if self._idle:
+            try:
+                return await self._ask(self._idle.pop(), query, parameters)
+            except QueryCanceledError:  # an `OperationalError`, but of a living server
                 raise
-            raise TimeoutError("the server cancelled the statement") from None  # aiopg says it with CancelledError
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                await self._forget_idle()  # the server has restarted: they are all dead, and a new one may live
+        return await self._ask(await self._connect(), query, parameters)
+
+    async def _ask(self, connection: Connection, query: str, parameters: Sequence[object]) -> list[Columns]:
+        try:
+            async with asyncio.timeout(self._timeout_ms / 1000 + GRACE_SECONDS):
+                rows = await _fetch(connection, query, parameters)
+        except TimeoutError:  # a server that does not even cancel the statement: nor would it hear the others
+            await connection.close()
+            await self._forget_idle()
+            raise
         except BaseException:
             await connection.close()
             raise
         self._idle.append(connection)
         return rows
 
-    async def _connect(self) -> aiopg.Connection:
+    async def _connect(self) -> Connection:
         """Try the host's addresses one after another."""
         failure: Exception | None = None
         for address in await self._addresses():
             parameters = {**self._parameters, **({"hostaddr": address} if address else {})}
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    return await aiopg.connect(
-                        make_dsn(**parameters), enable_json=False, enable_hstore=False, enable_uuid=False
-                    )
+                    return await Connection.to(make_dsn(**parameters))
+            except TimeoutError:
+                failure = TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
             except (psycopg2.Error, OSError) as error:
                 failure = error
         raise failure or OSError("the host has no address")
@@ -129,10 +166,10 @@ class Database:
                 await self._idle.pop().close()
 
 
-async def _fetch(connection: aiopg.Connection, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+async def _fetch(connection: Connection, query: str, parameters: Sequence[object]) -> list[Columns]:
     async with connection.cursor() as cursor:
         await cursor.execute(query, parameters)
-        rows: list[tuple[Any, ...]] = []
+        rows: list[Columns] = []
         while chunk := await cursor.fetchmany(ROWS_PER_TURN):
             rows += chunk
             await asyncio.sleep(0)

@@ -23,14 +23,15 @@ SELECT DISTINCT devices.imei, 'event:' || entries.event_id::text
 FROM entry_devices
 JOIN devices ON devices.id = entry_devices.device_id  -- a uuid; the stream knows the device by its IMEI
 JOIN entries ON entries.id = entry_devices.entry_id
-WHERE devices.imei IS NOT NULL AND entries.event_id IS NOT NULL
+WHERE length(devices.imei) BETWEEN 1 AND 64 AND entries.event_id IS NOT NULL  -- as long as a record's may be
 ORDER BY 1, 2
 """
-STATEMENT_TIMEOUT_MS = 10_000
+TIMEOUT_MS = 10_000
 RETRY_SECONDS = 5.0
 """After a failed refresh, unless the refresh interval is shorter."""
-ROWS_PER_TURN = 5_000
-"""Registrations put into the table before the loop may do something else."""
+ROWS_PER_TURN = 1_000
+"""Registrations put into the table, or compared, before the loop may do something else: 100,000 at once block it for
+22 ms."""
 SUSPICIOUS_ORPHAN_RATIO = 0.5
 """Above it something is wrong with the registrations or with the query, and a map is missing half its devices."""
 SUSPICIOUS_SAMPLE = 100
@@ -42,7 +43,7 @@ Table = dict[str, tuple[str, ...]]
 def setup(app: web.Application) -> None:
     """Answer in which events a device is, from a table read at start and refreshed since."""
     settings = load(PostgresSettings, app[ENVIRON])
-    database = Database(settings.url, size=1, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    database = Database(settings.url, size=1, timeout_ms=TIMEOUT_MS)
     routing = Routing(database, app[HUB], app[HEALTH], settings.device_event_refresh_ms / 1000)
     app[ROUTE].fill(routing.topics)
     app.cleanup_ctx.append(database.context)
@@ -79,9 +80,10 @@ class Routing:
     async def refresh(self) -> None:
         """Read the table and swap it in. Raises `psycopg2.Error` or `OSError`."""
         table = await _table_of(await self._database.rows(QUERY))
+        changed = await _differ(table, self._table)
         if self._loaded.problem is not None:  # until now every device was an orphan, which says nothing
             self._counted = self._hub.news, self._hub.orphans
-        changed, self._table = table != self._table, table
+        self._table = table
         DEVICES.set(len(table))
         LOADED.set_to_current_time()
         self._loaded.good()
@@ -111,8 +113,19 @@ class Routing:
 
 async def _table_of(rows: list[tuple[str, str]]) -> Table:
     table: Table = {}
-    for turn, (device_id, topic) in enumerate(rows, 1):
-        table[device_id] = (*table.get(device_id, ()), topic)
+    for turn, (device_id, topic) in enumerate(rows):
         if turn % ROWS_PER_TURN == 0:
             await asyncio.sleep(0)
+        table[device_id] = (*table.get(device_id, ()), topic)
     return table
+
+
+async def _differ(one: Table, other: Table) -> bool:
+    if len(one) != len(other):
+        return True
+    for turn, (device_id, topics) in enumerate(one.items()):
+        if turn % ROWS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        if topics != other.get(device_id):
+            return True
+    return False

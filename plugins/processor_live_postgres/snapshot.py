@@ -1,6 +1,5 @@
 """Where was every device of an event last? The answer of the `SNAPSHOT` slot (docs/contract.md §6.2)."""
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,23 +33,18 @@ WITH device AS (
     FROM entries
     JOIN entry_devices ON entry_devices.entry_id = entries.id
     JOIN devices ON devices.id = entry_devices.device_id  -- a uuid; positions know the device by its IMEI
-    WHERE entries.event_id = %s::uuid AND devices.imei IS NOT NULL
+    WHERE entries.event_id = %s::uuid AND length(devices.imei) BETWEEN 1 AND 64  -- as long as a record's may be
 )
 SELECT device.imei, newest.ts_ms, shown.ts_ms, shown.latitude, shown.longitude, shown.speed, shown.angle, {attributes}
 FROM device
 LEFT JOIN LATERAL (
-    SELECT round(extract(epoch FROM date_trunc('milliseconds', ts)) * 1000)::bigint AS ts_ms
-    FROM positions
-    WHERE device_id = device.imei AND {credible}
-    ORDER BY ts DESC
-    LIMIT 1
+    SELECT ts_ms FROM ({recent}) AS recent WHERE {credible} ORDER BY ts DESC LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
-    SELECT *, round(extract(epoch FROM date_trunc('milliseconds', ts)) * 1000)::bigint AS ts_ms
-    FROM (
-        SELECT * FROM positions WHERE device_id = device.imei AND {credible} ORDER BY ts DESC LIMIT {depth}
-    ) AS recent
-    WHERE NOT faulty
+    SELECT *
+    FROM ({recent}) AS recent
+    WHERE {credible}
+      AND faulty IS NOT TRUE
       AND latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180  -- NaN is above every number
       AND (latitude = 0 AND longitude = 0 AND satellites = 0) IS NOT TRUE  -- no fix
     ORDER BY ts DESC
@@ -58,13 +52,21 @@ LEFT JOIN LATERAL (
 ) AS shown ON true
 """
 """Two index probes per device, LATERAL because DISTINCT ON would read every device's whole history."""
-
-CREDIBLE = """
-        ts > 'epoch' AND ts <= now() + interval '60 seconds'
-        AND ts <= coalesce(ingested_at, now()) + interval '60 seconds'"""
-"""Not from a bad clock: such a row would freeze its device (docs/contract.md §6.1). The first two bound the index."""
-DEPTH = 10_000
-"""Rows looked at to find one that is neither faulty nor without a fix: some hours of them, some milliseconds."""
+RECENT = """
+        SELECT *, round(extract(epoch FROM date_trunc('milliseconds', ts)) * 1000)::bigint AS ts_ms
+        FROM positions
+        WHERE device_id = device.imei AND ts > 'epoch' AND ts <= now() + interval '60 seconds'
+        ORDER BY ts DESC
+        LIMIT 10000
+    """
+"""As many rows as are looked at to find one that may be shown: some hours of them, some milliseconds. The bounds, which
+are the index's, leave out what is dated before 1970 or in the future."""
+CREDIBLE = "ts <= coalesce(ingested_at, now()) + interval '60 seconds'"
+"""Not from a clock that was ahead: such a row would freeze its device (docs/contract.md §6.1). A device may have sent
+nothing else for months, so this is asked of the recent rows only."""
+MAX_ATTRIBUTES_CHARACTERS = 65_536
+"""Longer ones are left out: with them `subscribed` could be more than a connection takes (docs/contract.md §3)."""
+ATTRIBUTES = f"left(shown.attributes::text, {MAX_ATTRIBUTES_CHARACTERS + 1})"
 SPACING_SECONDS = 0.1
 """Between two queries for one event: thousands who subscribe within a second cost ten."""
 
@@ -72,19 +74,16 @@ SPACING_SECONDS = 0.1
 def setup(app: web.Application) -> None:
     """Answer what Postgres knows of an event's devices."""
     settings = load(PostgresSettings, app[ENVIRON])
-    timeout_ms = settings.snapshot_timeout_ms
-    database = Database(settings.url, size=settings.pool_size, statement_timeout_ms=timeout_ms)
+    database = Database(settings.url, size=settings.pool_size, timeout_ms=settings.snapshot_timeout_ms)
     app.cleanup_ctx.append(database.context)
     check = app[HEALTH].check("snapshot")
-    attributes = "shown.attributes::text" if app[SETTINGS].include_attributes else "NULL"
-    query = QUERY.format(attributes=attributes, credible=CREDIBLE, depth=DEPTH)
+    query = query_with(attributes=app[SETTINGS].include_attributes)
     flight = SingleFlight[str, list[Row]](SPACING_SECONDS)
 
     @time(SECONDS)
     async def read(event_id: str) -> list[Row]:
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                rows = [row_of(*columns) for columns in await database.rows(query, (event_id,))]
+            rows = [row_of(*columns) for columns in await database.rows(query, (event_id,))]
         except (psycopg2.Error, OSError) as error:
             check.failing(one_line(error))
             raise
@@ -96,6 +95,11 @@ def setup(app: web.Application) -> None:
         return await flight.ask(event_id, lambda: read(event_id))
 
     app[SNAPSHOT].fill(snapshot)
+
+
+def query_with(*, attributes: bool) -> str:
+    """Return the query, whose one parameter is the event's id."""
+    return QUERY.format(attributes=ATTRIBUTES if attributes else "NULL", recent=RECENT, credible=CREDIBLE)
 
 
 def row_of(  # noqa: PLR0913, PLR0917 - one argument for each column
@@ -111,6 +115,12 @@ def row_of(  # noqa: PLR0913, PLR0917 - one argument for each column
     """Return a row of the query; all columns but the first are None where the device has no such row."""
     if ts is None:
         return Row(device_id, None, newest_ts)
-    extra: Any = msgspec.Raw(attributes.encode()) if attributes and attributes.startswith("{") else None
+    extra = _object(attributes) if attributes else None
     position = Position(device_id, lat, lon, ts, known(speed, MAX_SPEED_KMH), known(angle, FULL_TURN_DEGREES), extra)
     return Row(device_id, position, newest_ts)
+
+
+def _object(attributes: str) -> Any:  # noqa: ANN401 - as Position has it
+    if len(attributes) > MAX_ATTRIBUTES_CHARACTERS or not attributes.startswith("{"):
+        return None
+    return msgspec.Raw(attributes.encode())

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from processor_live import protocol
-from processor_live.command_queue import MAX_VIOLATIONS, MAX_WAITING, CommandQueue
+from processor_live.command_queue import MAX_VIOLATIONS, MAX_WAITING, PATIENCE_SECONDS, CommandQueue
 from processor_live.connection import Connection
 from processor_live.protocol import Command, Disconnect
 from tests.core.wire import Client, metric, until
@@ -29,12 +29,15 @@ class Server:
     def __init__(self, per_second: int = 1000) -> None:
         self.client = Client()
         self.begun: list[str] = []
+        self.by: list[float] = []
+        """When the client would give up each of these."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.queue = CommandQueue(self.client.connection, self._execute, per_second)
 
-    async def _execute(self, connection: Connection, command: Command) -> None:
+    async def _execute(self, connection: Connection, command: Command, by: float) -> None:
         self.begun.append(command.topic)
+        self.by.append(by)
         if command.topic == "bug":
             raise RuntimeError("a bug of the server")
         await self.gate.wait()
@@ -69,6 +72,23 @@ async def test_commands_are_carried_out_one_after_another(server: Server) -> Non
     assert await server.answers(3) == ["1", "2", "3"]
     server.say("4")
     assert await server.answers(4) == ["1", "2", "3", "4"]
+
+
+async def test_patience_begins_when_a_command_comes_not_when_its_turn_does(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time())
+    monkeypatch.setattr(loop, "time", clock.time)
+    came = clock.now
+    server.gate.clear()
+    server.say("1", "2")
+    await until(lambda: server.begun == ["1"])
+    clock.now += 3
+    server.gate.set()
+    await server.answers(2)
+    assert server.by == [came + PATIENCE_SECONDS] * 2
+    assert PATIENCE_SECONDS < 5, "which is the browser's"
 
 
 async def test_an_invalid_message_is_answered_in_its_turn(server: Server) -> None:

@@ -1,5 +1,6 @@
 """A subscribe is authorized once, and answered with what the topic shows or with a reason to act on."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -30,6 +31,8 @@ class Service:
         self.rows: Iterable[Row] | Exception = ()
         self.during_snapshot: Callable[[], None] = lambda: None
         """What happens between the database's answer and its arrival."""
+        self.hanging: str | None = None
+        """The slot that never answers, if any."""
         self.asked: list[tuple[str, str]] = []
         """Which slot was asked about which topic, in order."""
         self.told: list[tuple[str, str]] = []
@@ -44,6 +47,8 @@ class Service:
     async def _authorize(self, connection: Connection, topic: str) -> Verdict:
         assert connection is self.client.connection
         self.asked.append(("AUTHORIZE", topic))
+        if self.hanging == "AUTHORIZE":
+            await asyncio.Event().wait()
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict
@@ -51,6 +56,8 @@ class Service:
     async def _snapshot(self, topic: str) -> Iterable[Row]:
         self.asked.append(("SNAPSHOT", topic))
         self.during_snapshot()
+        if self.hanging == "SNAPSHOT":
+            await asyncio.Event().wait()
         if isinstance(self.rows, Exception):
             raise self.rows
         return self.rows
@@ -63,17 +70,18 @@ class Service:
         assert connection is self.client.connection
         self.told.append(("unsubscribed", topic))
 
-    async def ask(self, kind: Kind, topic: str) -> Message:
+    async def ask(self, kind: Kind, topic: str, patience_s: float = 60) -> Message:
         """Carry out a command and return its answer, which must be the only message."""
         before = len(self.client.messages)
-        await self.subscriptions.execute(self.client.connection, Command(kind, topic, "7"))
+        by = asyncio.get_running_loop().time() + patience_s
+        await self.subscriptions.execute(self.client.connection, Command(kind, topic, "7"), by)
         (answer,) = self.client.messages[before:]
         assert (answer["topic"], answer["id"]) == (topic, "7")
         return answer
 
-    async def subscribe(self, topic: str = EVENT) -> Any:  # noqa: ANN401 - whatever the snapshot is
+    async def subscribe(self, topic: str = EVENT, patience_s: float = 60) -> Any:  # noqa: ANN401 - as the snapshot is
         """Subscribe and return the error's code, or the snapshot as device and `ts`."""
-        answer = await self.ask(Kind.SUBSCRIBE, topic)
+        answer = await self.ask(Kind.SUBSCRIBE, topic, patience_s)
         if answer["type"] == "error":
             return answer["code"]
         return {entry["deviceId"]: entry["ts"] for entry in answer["snapshot"]}
@@ -103,7 +111,8 @@ async def test_a_subscribe_is_authorized_once_then_answered_with_the_snapshot_an
 
 async def test_until_a_plugin_fills_the_slots_every_subscribe_is_forbidden() -> None:
     app, client = make_app({"LIVE_PLUGINS": ","}), Client()
-    await app[SUBSCRIPTIONS].execute(client.connection, Command(Kind.SUBSCRIBE, EVENT, None))
+    by = asyncio.get_running_loop().time() + 60
+    await app[SUBSCRIPTIONS].execute(client.connection, Command(Kind.SUBSCRIBE, EVENT, None), by)
     assert [message["code"] for message in client.messages] == ["forbidden"]
     assert client.connection.topics == set()
 
@@ -156,6 +165,33 @@ async def test_a_database_that_fails_leaves_what_the_stream_has_shown(
     assert await service.subscribe() == {"d1": 3}
     assert metric("live_snapshot_failures_total") - before == 1
     assert caplog.records == [], "one line a client would be a flood while the database is down"
+
+
+async def test_who_has_waited_as_long_as_he_can_for_a_decision_is_told_that_there_is_none(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = metric("live_commands_total", answer="error")
+    service.hanging = "AUTHORIZE"
+    assert await service.subscribe(patience_s=0.05) == "error"
+    assert service.asked == [("AUTHORIZE", EVENT)]
+    assert metric("live_commands_total", answer="error") - before == 1
+    assert caplog.records == []
+
+
+async def test_who_has_waited_as_long_as_he_can_for_the_database_gets_what_the_stream_has_shown(
+    service: Service,
+) -> None:
+    before = metric("live_snapshot_failures_total")
+    service.hanging = "SNAPSHOT"
+    await service.publish("d1", 3)
+    assert await service.subscribe(patience_s=0.05) == {"d1": 3}
+    assert await service.publish("d1", 4) == [("d1", 4)]
+    assert metric("live_snapshot_failures_total") - before == 1
+
+
+async def test_for_who_has_waited_too_long_already_nobody_is_asked(service: Service) -> None:
+    assert await service.subscribe(patience_s=0) == "error"
+    assert service.asked == []
 
 
 async def test_subscribing_again_is_authorized_again_and_has_a_fresh_snapshot(service: Service) -> None:

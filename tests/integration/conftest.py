@@ -15,6 +15,7 @@ from processor_live_demo.access import Access, User
 from processor_live_demo.directus import make_directus
 from tests.integration.platform import Platform, Trackers
 from tests.integration.process import Start
+from tests.running import Diary, keeping_a_diary
 from tests.servers import Database
 
 ANA = "ana@rally.al"
@@ -88,3 +89,10 @@ async def start(platform: Platform) -> AsyncIterator[Start]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@pytest.fixture
+async def diary() -> AsyncIterator[Diary]:
+    """What the service logs, when it runs in this process."""
+    with keeping_a_diary() as diary:
+        yield diary

@@ -70,6 +70,31 @@ async def test_a_row_newer_than_the_stream_has_shown_goes_to_the_other_viewers_t
     assert (await first.position())["ts"] == ts
 
 
+async def test_a_row_dated_far_in_the_future_does_not_freeze_its_device(
+    platform: Platform, database: Database, event: str, topic: str, cookie: str
+) -> None:
+    """And what is no position hides no other device's."""
+    database.register(event, "1", "2", "'; DROP TABLE positions; --\n")
+    ts = now_ms()
+    for date in ("infinity", "294276-12-31", "2100-01-01", "-infinity", "4713-01-01 BC"):
+        database.add_position("1", moment(ts))
+        database.execute("UPDATE positions SET ts = %s, ingested_at = ts WHERE ts = %s", (date, moment(ts)))
+    database.add_position("1", moment(ts - 2_000), float("nan"), float("inf"), speed=float("nan"))
+    database.add_position("1", moment(ts - 3_000), 41.1, 19.1, angle=float("inf"))
+    database.add_position("2", moment(ts), 90.5)
+    database.add_position("'; DROP TABLE positions; --\n", moment(ts), 41.3, 19.3)
+    live = await platform.start()
+    viewer = await live.viewer(cookie)
+    assert await viewer.snapshot(topic) == {
+        "1": {"deviceId": "1", "lat": 41.1, "lon": 19.1, "ts": ts - 3_000},
+        "'; DROP TABLE positions; --\n": {
+            "deviceId": "'; DROP TABLE positions; --\n", "lat": 41.3, "lon": 19.3, "ts": ts,
+        },
+    }  # fmt: skip
+    await platform.trackers.report("1", ts - 1_000)
+    await viewer.until("1", ts - 1_000)
+
+
 async def test_without_postgres_a_subscribe_is_answered_with_what_the_stream_has_shown(
     platform: Platform, database: Database, event: str, topic: str, cookie: str
 ) -> None:

@@ -19,12 +19,6 @@ from tests.servers import Database
 
 
 @pytest.fixture
-def event(database: Database) -> str:
-    """Id of an event without devices."""
-    return database.add_event()
-
-
-@pytest.fixture
 def app() -> web.Application:
     """An application whose routing is the test's own; it does not run."""
     return app_with(",")
@@ -33,7 +27,7 @@ def app() -> web.Application:
 @pytest.fixture
 async def routing(app: web.Application, database: Database) -> AsyncIterator[Routing]:
     """A routing table that is read when the test says so."""
-    pool = database_module.Database(database.url, size=1, statement_timeout_ms=5_000)
+    pool = database_module.Database(database.url, size=1, timeout_ms=5_000)
     routing = Routing(pool, app[HUB], app[HEALTH], refresh_s=0.1)
     app[ROUTE].fill(routing.topics)
     yield routing

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -13,36 +12,10 @@ from aiohttp import web
 
 from processor_live import Position, Row
 from processor_live.framing import position_entry
-from processor_live.slots import SNAPSHOT
-from processor_live_postgres.snapshot import CREDIBLE, DEPTH, QUERY
 from tests.core.wire import metric
-from tests.postgres.conftest import until_a_query_waits
+from tests.postgres.conftest import A_SECOND, MOMENT, TS, rows, until_a_query_waits
 from tests.running import Diary, app_with, problem, running
 from tests.servers import Database
-
-MOMENT = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
-TS = 1_767_268_800_000
-A_SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def event(database: Database) -> str:
-    """Id of an event without devices."""
-    return database.add_event()
-
-
-@pytest.fixture
-async def app(database: Database) -> AsyncIterator[web.Application]:
-    """The application with this plugin alone."""
-    async with running(app_with("snapshot", POSTGRES_URL=database.url)) as app:
-        yield app
-
-
-async def rows(app: web.Application, event: str) -> dict[str, Row]:
-    """Ask for a snapshot and return its rows by device."""
-    found = list(await app[SNAPSHOT].answer(f"event:{event}"))
-    assert len({row.device_id for row in found}) == len(found)
-    return {row.device_id: row for row in found}
 
 
 async def test_a_row_is_the_newest_position_of_a_device_by_its_imei(
@@ -112,69 +85,6 @@ async def test_a_faulty_newest_row_gives_way_to_the_next_best_but_its_time_is_to
     assert found["2"] == Row("2", None, TS)
 
 
-NOWHERE = [
-    {"latitude": float("nan")},
-    {"longitude": float("nan")},
-    {"latitude": float("inf")},
-    {"latitude": 90.0001},
-    {"longitude": -180.0001},
-    {"latitude": 0, "longitude": 0, "satellites": 0},
-]
-
-
-@pytest.mark.parametrize("place", NOWHERE)
-async def test_a_row_that_is_nowhere_on_earth_gives_way_to_the_next_best(
-    app: web.Application, database: Database, event: str, place: dict[str, Any]
-) -> None:
-    database.register(event, "1")
-    database.add_position("1", MOMENT - A_SECOND, 41.1)
-    database.add_position("1", MOMENT, **place)
-    assert await rows(app, event) == {"1": Row("1", Position("1", 41.1, 19.82, TS - 1_000), TS)}
-
-
-async def test_zero_zero_with_satellites_and_the_poles_are_places(
-    app: web.Application, database: Database, event: str
-) -> None:
-    places = {"1": (0, 0, 3), "2": (90, 180, 0), "3": (-90, -180, 0)}
-    database.register(event, *places)
-    for imei, (latitude, longitude, satellites) in places.items():
-        database.add_position(imei, MOMENT, latitude, longitude, satellites=satellites)
-    shown = {imei: row.position for imei, row in (await rows(app, event)).items()}
-    assert {imei: (each.lat, each.lon) for imei, each in shown.items() if each} == {
-        imei: place[:2] for imei, place in places.items()
-    }
-
-
-async def test_a_row_dated_by_a_bad_clock_is_as_if_it_were_not_there(
-    app: web.Application, database: Database, event: str
-) -> None:
-    """It would freeze its device: nothing on the stream would ever be newer."""
-    database.register(event, "1", "2", "3")
-    database.add_position("1", MOMENT)
-    early = datetime.now(UTC) + timedelta(minutes=5)
-    database.add_position("1", early)
-    database.execute("UPDATE positions SET ingested_at = %s WHERE ts = %s", (early, early))
-    database.add_position("2", MOMENT)
-    database.add_position("3", datetime(1969, 12, 31, tzinfo=UTC))
-    late = MOMENT + timedelta(minutes=5)
-    database.add_position("2", late)  # in the past by now, but it was not when it came
-    database.execute("UPDATE positions SET ingested_at = %s WHERE ts = %s", (late - timedelta(seconds=61), late))
-    assert {imei: row.newest_ts for imei, row in (await rows(app, event)).items()} == {"1": TS, "2": TS, "3": None}
-    database.execute("UPDATE positions SET ingested_at = %s WHERE ts = %s", (late - timedelta(seconds=60), late))
-    assert (await rows(app, event))["2"].newest_ts == TS + 300_000
-
-
-@pytest.mark.parametrize(("speed", "angle"), [(0, 0), (-1, -1), (1_001, 361), (float("nan"), float("nan"))])
-async def test_speed_and_course_are_absent_when_zero_or_absurd(
-    app: web.Application, database: Database, event: str, speed: float, angle: float
-) -> None:
-    database.register(event, "1")
-    database.add_position("1", MOMENT, speed=speed, angle=angle)
-    position = (await rows(app, event))["1"].position
-    assert position is not None
-    assert (position.speed, position.course) == (None, None)
-
-
 async def test_attributes_come_only_when_asked_for(app: web.Application, database: Database, event: str) -> None:
     attributes = {"239": 1, "66": {"__bigint": "18446744073709551615"}, "text": "Durrës"}
     database.register(event, "1", "2")
@@ -207,19 +117,6 @@ async def test_those_who_ask_at_the_same_moment_share_one_query_and_nobody_after
     database.register(event, "2")
     assert set(await rows(app, event)) == {"1", "2"}
     assert metric("live_snapshot_seconds_count") - before == 3
-
-
-async def test_a_crowd_that_comes_within_a_second_costs_a_handful_of_queries(
-    app: web.Application, database: Database, event: str
-) -> None:
-    database.register(event, "1")
-    before = metric("live_snapshot_seconds_count")
-    coming = []
-    for _ in range(1_000):
-        coming.append(asyncio.create_task(rows(app, event)))
-        await asyncio.sleep(0.001)
-    assert all(set(found) == {"1"} for found in await asyncio.gather(*coming))
-    assert metric("live_snapshot_seconds_count") - before <= 20, "some 1.5 s, ten a second"
 
 
 @pytest.fixture
@@ -298,34 +195,3 @@ async def test_a_server_that_is_not_there_is_told(unused_tcp_port: int, event: s
         with pytest.raises(psycopg2.OperationalError):
             await rows(app, event)
         assert "refused" in str(problem(app, "snapshot"))
-
-
-def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the nodes of a plan that read `positions`."""
-    if plan.get("Relation Name") == "positions":
-        yield plan
-    for inner in plan.get("Plans", []):
-        yield from scans(inner)
-
-
-def test_a_long_history_costs_no_more_than_a_short_one(database: Database, event: str) -> None:
-    """Also for a device that has long been silent while others went on."""
-    imeis = [str(number) for number in range(5)]
-    database.register(event, *imeis)
-    database.execute(
-        "INSERT INTO positions (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority,"
-        " codec, faulty)"
-        " SELECT device::text, to_timestamp(4000 * device + step), 41, 19, 0, 0, 0, 9, 0, '8', step > 3995"
-        " FROM generate_series(0, 9) AS device, generate_series(1, 4000) AS step"
-    )
-    database.execute("ANALYZE")
-    query = QUERY.format(attributes="shown.attributes::text", credible=CREDIBLE, depth=DEPTH)
-    [[[explained]]] = database.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", (event,))
-    nodes = list(scans(explained["Plan"]))
-    assert len(nodes) == 2
-    for node in nodes:
-        assert node["Node Type"].startswith("Index")
-        assert node["Actual Loops"] == len(imeis)
-        assert node["Actual Rows"] + node.get("Rows Removed by Filter", 0) <= 6, "five faulty rows and a good one"
-    shown = {row[0]: row[2] for row in database.execute(query, (event,))}
-    assert shown == {imei: (4_000 * int(imei) + 3_995) * 1_000 for imei in imeis}

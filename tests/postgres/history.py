@@ -1,0 +1,60 @@
+"""How long have devices been driving, and what does a snapshot of them cost?"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from processor_live_postgres.snapshot import query_with
+from tests.servers import Database
+
+DRIVE = """
+INSERT INTO positions (device_id, ts, ingested_at, latitude, longitude, altitude, angle, speed, satellites, priority,
+    codec, faulty)
+SELECT %(imei)s, to_timestamp(%(first)s + step), to_timestamp(%(first)s + step - %(ahead)s), 41, 19, 0, 0, 0, 9, 0, '8',
+    step > %(rows)s - %(faulty)s
+FROM generate_series(1, %(rows)s) AS step
+"""
+BEGIN = 1_700_000_000
+
+
+def drive(database: Database, imei: str, rows: int, *, first: int = BEGIN, faulty: int = 0, ahead: int = 0) -> int:
+    """Store so many rows of a device, one a second, and return the `ts` of the last.
+
+    The newest of them may be faulty, and all dated by a clock that is so many seconds ahead.
+    """
+    database.execute(DRIVE, {"imei": imei, "rows": rows, "first": first, "faulty": faulty, "ahead": ahead})
+    return (first + rows) * 1_000
+
+
+class Cost(NamedTuple):
+    """What the snapshot query of an event has cost."""
+
+    blocks: int
+    """Of 8 KB, looked at in memory or read."""
+    rows: float
+    """Of `positions`, looked at for one device, at most."""
+    probes: list[tuple[str, int]]
+    """How `positions` was read, and how often."""
+    milliseconds: float
+
+
+def cost_of(database: Database, event: str) -> Cost:
+    """Run the snapshot query of an event and return what the server says that it took."""
+    [[[explained]]] = database.execute(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query_with(attributes=True)}", (event,)
+    )
+    plan = explained["Plan"]
+    scans = list(_scans(plan))
+    return Cost(
+        plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
+        max(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans),
+        [(scan["Node Type"], scan["Actual Loops"]) for scan in scans],
+        explained["Execution Time"],
+    )
+
+
+def _scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return the nodes of a plan that read `positions`."""
+    if plan.get("Relation Name") == "positions":
+        yield plan
+    for inner in plan.get("Plans", []):
+        yield from _scans(inner)
