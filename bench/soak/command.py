@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.crowd import BenchError
 from bench.scenario import Scenario
 from bench.soak.course import Course, Log, emptied, stopped
 from bench.soak.crowd import gathered
@@ -48,10 +47,13 @@ def main(argv: Sequence[str]) -> None:
         name="soak", about="one thing after another goes wrong", clients=chosen.viewers, rate=chosen.rate,
         topics=TOPICS, devices=DEVICES, seconds=chosen.minutes * 60,
     )  # fmt: skip
+    reason: BaseException | None = None
     try:
         log, facts = asyncio.run(run(scenario, chosen.every))
-    except (BenchError, ServerError, StatusError, TimeoutError) as error:
-        raise SystemExit(f"bench: {error}") from None
+    except* (ServerError, StatusError, TimeoutError) as failures:
+        reason = _first(failures)
+    if reason is not None:
+        raise SystemExit(f"bench: {reason}")
     chosen.out.mkdir(parents=True, exist_ok=True)
     results = {"python": machine.python_version(), "machine": machine.platform(), **facts, **asdict(log)}
     (chosen.out / "soak.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
@@ -89,6 +91,13 @@ async def run(scenario: Scenario, period_s: float) -> tuple[Log, dict[str, objec
         "closes": {str(code): count for code, count in crowd.company.closes.items()},
         "refusals": crowd.company.refusals,
     }
+
+
+def _first(failures: BaseException) -> BaseException:
+    """Return the first of the failures that happened together."""
+    while isinstance(failures, BaseExceptionGroup):
+        failures = failures.exceptions[0]
+    return failures
 
 
 def summary(log: Log) -> str:
