@@ -82,7 +82,9 @@ def text(key: str, default: str, pattern: str, allowed: str, about: str) -> Any:
 def url(key: str, default: str | None, schemes: Sequence[str], about: str) -> Any:  # noqa: ANN401 - see _setting
     """Declare a URL with one of `schemes`; required when `default` is None. It may hold a password."""
     forms = " or ".join(f"{scheme}://…" for scheme in schemes)
-    field = fields.String(validate=validate.Regexp(rf"(?:{'|'.join(schemes)})://[^\s/?#][^\s]*\Z"))
+    # a Unix socket has a path where others have a host
+    starts = "|".join(f"{scheme}:///?" if scheme == "unix" else f"{scheme}://" for scheme in schemes)
+    field = fields.String(validate=validate.Regexp(rf"(?:{starts})[^\s/?#][^\s]*\Z"))
     return _setting(Setting(key=key, field=field, default=default, allowed=f"a URL {forms}", about=about, secret=True))
 
 

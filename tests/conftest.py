@@ -9,12 +9,14 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from tests.own_redis import OwnRedis
 from tests.servers import Database, Servers, UnavailableError
 
 SERVERS = pytest.StashKey[Servers]()
@@ -106,6 +108,20 @@ def stream(redis_url: str) -> Iterator[str]:
         groups: Any = client.xinfo_groups(name) if client.exists(name) else []
         alive = [f"{group['name']}:alive" for group in groups]
         client.delete(name, *alive, *client.scan_iter(match=f"*{name}*", count=1000))
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    """A Redis of this test alone, to be treated badly."""
+    with closing(OwnRedis(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+async def own_client(own_redis: OwnRedis) -> AsyncIterator[AsyncRedis]:
+    """A client of this test's own Redis, for the test's own use: bytes, and the shapes of RESP 2."""
+    async with AsyncRedis.from_url(own_redis.url, protocol=2) as client:
+        yield client
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Each is the first to be had of: a server given by URL, a container, a server fou
 """
 
 import gc
+import os
 import shutil
 import tempfile
 import uuid
@@ -174,11 +175,25 @@ def _launched(launch: Callable[[Path], AbstractContextManager[str]], program: Pa
     """Run one of the demo's servers, with a program of the machine instead of the packaged one if there is one."""
     with tempfile.TemporaryDirectory(prefix="processor-live-tests-") as directory, ExitStack() as stack:
         try:
-            # only while it starts, for the demo's own tests need the packaged ones
-            with patch.object(embedded, "_packaged", lambda *_: program) if program else nullcontext():
+            with _instead_of_the_packaged(program):
                 url = stack.enter_context(launch(Path(directory)))
         except ServerError as error:
             raise UnavailableError(_one_line(error)) from error
+        yield url
+
+
+def _instead_of_the_packaged(program: Path | None) -> AbstractContextManager[object]:
+    """Let the demo's launchers find this program; only while one starts: the demo's own tests need the others."""
+    return patch.object(embedded, "_packaged", lambda *_: program) if program else nullcontext()
+
+
+@contextmanager
+def spare_redis(directory: Path, *, port: int = 0) -> Iterator[str]:
+    """Run one more Redis and yield its URL: the machine's, where the tests insist on that, or the packaged one."""
+    program = shutil.which("redis-server") if os.environ.get(CHOICE) == "machine" else None
+    with ExitStack() as stack:
+        with _instead_of_the_packaged(Path(program) if program else None):
+            url = stack.enter_context(embedded.valkey(directory, port=port))
         yield url
 
 

@@ -5,6 +5,7 @@ after a quiet moment goes at once, the rest wait in the stream, and a slow reade
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import Counter, Gauge
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -24,7 +25,7 @@ from processor_live import (
     HEALTH,
     HUB,
     SETTINGS,
-    Check,
+    Health,
     Hub,
     Position,
     StartError,
@@ -35,19 +36,24 @@ from processor_live import (
     text,
     url,
 )
-from processor_live_redis.group import Entry, Group, InstanceTakenError
+from processor_live_redis.backlog import Backlog
+from processor_live_redis.flaws import UNPUBLISHED, Flaws
+from processor_live_redis.group import PAGE, Entry, Group, InstanceTakenError
 from processor_live_redis.record import RecordDecoder, UnusableRecordError, entry_ms
 
 log = logging.getLogger(__name__)
 
 RECORDS = Counter("live_records_total", "Stream entries read")
-UNUSABLE = Counter("live_unusable_records_total", "Stream entries skipped, by flaw", ["flaw"])
 SKIPPED = Counter("live_catch_up_skipped_total", "Positions not sent because a newer one was in the same backlog")
 BEHIND = Gauge("live_stream_behind_seconds", "How far the last entry read is behind the newest of the stream")
 LAST_READ = Gauge("live_stream_last_entry_timestamp_seconds", "When the last entry read was added to the stream")
 
 CATCH_UP_MS = 2_000
 """Behind by more than this, only the newest position per device goes out (docs/contract.md §5 G4)."""
+HOLD_SECONDS = 5
+"""While behind, that goes out when all has been read, or after this: who cannot catch up shows something, too."""
+POSITIONS_PER_TURN = 500
+"""Published before the loop may do something else."""
 WARM_MS = 300_000
 """How far back the tail of the stream is read at start: longer than the durable writer should ever lag."""
 WARM_ENTRIES = 100_000
@@ -59,6 +65,8 @@ BACKOFF_SECONDS = (0.1, 5.0)
 """Between attempts to read again: the first and the longest, doubling, with jitter."""
 GOODBYE_SECONDS = 1.0
 """What destroying the group may take at a stop: without Redis, the next start reaps it."""
+MAX_HALVINGS = 14
+"""Of what is read at once, when the answers take too long: one entry, whatever the batch size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +88,38 @@ class RedisSettings:
 
     def __post_init__(self) -> None:
         try:
-            parse_url(self.url)
-        except ValueError:  # its message may quote a part of the password
+            connection = pool_of(self.url).make_connection()  # type: ignore[no-untyped-call]
+            if isinstance(connection, SSLConnection):
+                connection.ssl_context.get()  # reads the certificates that the URL names
+        except (ValueError, TypeError, OSError, RedisError):  # the message may quote a part of the password
             raise StartError(
                 "processor-live: REDIS_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must be "
-                "percent-encoded, and a port is a number"
+                "percent-encoded, a port is a number, and after a '?' stand options of redis-py that can be used"
             ) from None
+
+
+def pool_of(url: str) -> ConnectionPool:
+    """Return a pool of connections as the URL has them, except for what this plugin relies on.
+
+    Raises whatever redis-py thinks of.
+    """
+    options: dict[str, Any] = {
+        **parse_url(url),
+        "protocol": 2,  # the shapes that `group` reads
+        "decode_responses": False,  # same
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": None,  # see PatientRedis; redis-py's default of 5 s would cut the longest blocking read
+        "retry": Retry(NoBackoff(), 0),  # a read repeated blindly would lose what the first one was given
+    }
+    return ConnectionPool(**options)
 
 
 def setup(app: web.Application) -> None:
     """Publish what the stream says for as long as the application runs."""
     settings = load(RedisSettings, app[ENVIRON])
     core = app[SETTINGS]
-    check = app[HEALTH].check("fanout", critical=True, problem="the stream has not been read yet")
     decoder = RecordDecoder(include_attributes=core.include_attributes)
-    fanout = Fanout(settings, app[HUB], check, decoder, core.instance_id, core.flush_interval_ms / 1000)
+    fanout = Fanout(settings, app[HUB], app[HEALTH], decoder, core.instance_id, core.flush_interval_ms / 1000)
     app.cleanup_ctx.append(fanout.context)
     run_in_background(app, "fanout", fanout.run)
 
@@ -111,45 +136,50 @@ class PatientRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         """Do what redis-py does. Raises `TimeoutError` (an `OSError`) after the patience."""
-        async with asyncio.timeout(self._patience_s):
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            raise TimeoutError(f"no answer to {args[0]} within {self._patience_s:g} s") from None
 
 
 class Fanout:
     """Reads the stream with this instance's own group and publishes each usable record."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - wired in one place
-        self, settings: RedisSettings, hub: Hub, check: Check, decoder: RecordDecoder, instance: str, interval_s: float
-    ) -> None:
+        self, settings: RedisSettings, hub: Hub, health: Health, decoder: RecordDecoder, instance: str,
+        interval_s: float,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._hub = hub
-        self._check = check
         self._decoder = decoder
-        self._instance = instance
         self._interval_s = interval_s
+        self._reading = health.check("fanout", critical=True, problem="the stream has not been read yet")
+        self._timely = health.check("backlog")
+        self._flaws = Flaws(health.check("records"))
+        self._liveness = health.check("liveness")
+        self._instance = instance
         self._group: Group
         self._warmed = False
-        self._flaws_logged: set[str] = set()
+        self._backlog = Backlog()
+        self._held_since: float | None = None
+        """Since when the backlog is held back (loop time)."""
+        self._halvings = 0
+        """Of what is read at once, because the answers took too long."""
 
     async def context(self, _: web.Application) -> AsyncIterator[None]:
         """Keep a Redis client; at the end, destroy the group."""
         settings = self._settings
-        pool = ConnectionPool.from_url(
-            settings.url,
-            protocol=2,  # the shapes that `group` reads
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=None,  # see PatientRedis; redis-py's default of 5 s would cut the longest blocking read
-            retry=Retry(NoBackoff(), 0),  # a read repeated blindly would lose what the first one was given
-        )
-        redis = PatientRedis(pool, settings.block_ms / 1000 + GRACE_SECONDS)
-        self._group = Group(redis, settings.stream, settings.group_prefix, self._instance)
+        redis = PatientRedis(pool_of(settings.url), settings.block_ms / 1000 + GRACE_SECONDS)
+        self._group = Group(redis, settings.stream, settings.group_prefix, self._instance, self._liveness)
         yield
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await self._group.close()
         except (RedisError, OSError) as error:
             log.warning("group.left_behind error=%r", one_line(error))
-        await redis.aclose(close_connection_pool=True)
+        with contextlib.suppress(RedisError, OSError):  # over TLS a frozen server does not even say goodbye
+            await redis.aclose(close_connection_pool=True)
 
     async def run(self) -> None:
         """Read for ever; whatever becomes of Redis, come back with back-off and go on after the last entry read."""
@@ -163,9 +193,12 @@ class Fanout:
                 while True:
                     await self._step()
                     pause = shortest
-                    self._check.good()
+                    self._reading.good()
             except (RedisError, OSError, InstanceTakenError) as error:
-                self._check.failing(one_line(error))
+                self._reading.failing(one_line(error))
+                if isinstance(error, TimeoutError):
+                    self._halvings = min(self._halvings + 1, MAX_HALVINGS)
+                await self._send()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads instances, hides nothing
                 pause = min(2 * pause, longest)
 
@@ -174,38 +207,56 @@ class Fanout:
         newest = self._group.last
         if newest is None:
             return
-        latest: dict[str, Position] = {}
-        async for entry in self._group.backwards(newest, entry_ms(newest) - WARM_MS, WARM_ENTRIES):
-            _keep_newest(latest, self._positions([entry]))
-        for position in latest.values():
-            self._publish(position)
+        tail = Backlog()
+        oldest_ms, at_once = entry_ms(newest) - WARM_MS, self._at_once(PAGE)
+        async for entry in self._group.backwards(newest, oldest_ms, WARM_ENTRIES, at_once):
+            tail.add(self._positions([entry]))
+            tail.keep_newest()
+        devices = tail.take()
+        await self._publish(devices)
         self._warmed = True
-        log.info("stream.warmed devices=%d", len(latest))
+        log.info("stream.warmed devices=%d", len(devices))
 
     async def _step(self) -> None:
         """Read once and publish; then, unless there is more, wait until the hub may write again."""
         loop = asyncio.get_running_loop()
-        entries = await self._group.read(self._settings.batch_size, self._settings.block_ms)
-        if not entries:
-            return
+        count = self._at_once(self._settings.batch_size)
+        entries = await self._group.read(count, self._settings.block_ms)
         began = loop.time()
-        RECORDS.inc(len(entries))
-        LAST_READ.set(entry_ms(entries[-1][0]) / 1000)
-        full = len(entries) == self._settings.batch_size
-        behind_ms = self._group.behind_ms(await self._group.tail()) if full else 0
-        BEHIND.set(behind_ms / 1000)
-        positions = self._positions(entries)
-        if max(behind_ms, entry_ms(entries[-1][0]) - entry_ms(entries[0][0])) > CATCH_UP_MS:
-            newest = _keep_newest({}, positions)
-            SKIPPED.inc(len(positions) - len(newest))
-            positions = list(newest.values())
-        for position in positions:
-            self._publish(position)
-        if full:
+        full = len(entries) == count
+        if not full:
+            self._halvings = 0
+        if entries:
+            RECORDS.inc(len(entries))
+            LAST_READ.set(entry_ms(entries[-1][0]) / 1000)
+            self._backlog.add(self._positions(entries))  # at once: it is read, and must be sent whatever comes now
+        behind_ms = await self._group.behind_ms(CATCH_UP_MS) if full else 0
+        self._tell_how_far_behind(behind_ms)
+        spread_ms = entry_ms(entries[-1][0]) - entry_ms(entries[0][0]) if entries else 0
+        if max(behind_ms, spread_ms) > CATCH_UP_MS or self._held_since is not None:
+            SKIPPED.inc(self._backlog.keep_newest())
+        if behind_ms > CATCH_UP_MS:
+            self._held_since = self._held_since or began
+            if began - self._held_since < HOLD_SECONDS:
+                return
+        await self._send()
+        if full or not entries:
             return
         await self._hub.rest()
         if (rest := began + self._interval_s - loop.time()) > 0:
             await asyncio.sleep(rest)
+
+    def _at_once(self, entries: int) -> int:
+        """Return how many to ask for instead of so many: fewer when the answers take too long."""
+        return max(1, entries >> self._halvings)
+
+    def _tell_how_far_behind(self, behind_ms: int) -> None:
+        BEHIND.set(behind_ms / 1000)
+        if behind_ms > CATCH_UP_MS:
+            far = f"{behind_ms / 1000:.0f} s behind the stream"
+            self._timely.failing(f"{far}: only the newest position of each device is sent")
+        else:
+            self._timely.good()
 
     def _positions(self, entries: Sequence[Entry]) -> list[Position]:
         positions = []
@@ -213,32 +264,20 @@ class Fanout:
             try:
                 positions.append(self._decoder.position(entry_id, entry))
             except UnusableRecordError as error:
-                self._count(error.flaw.value, entry_id, str(error))
+                self._flaws.note(error.flaw.value, entry_id, str(error))
+        self._flaws.judge(len(entries))
         return positions
 
-    def _publish(self, position: Position) -> None:
-        try:
-            self._hub.publish(position)
-        except Exception as error:  # noqa: BLE001 - a plugin behind a slot, whatever it is (G8)
-            self._count("unpublished", b"-", one_line(error))
+    async def _send(self) -> None:
+        """Publish all that was read."""
+        self._held_since = None
+        await self._publish(self._backlog.take())
 
-    def _count(self, flaw: str, entry_id: bytes, detail: str) -> None:
-        """Count an unusable record; log the first of each kind, without any of its content."""
-        UNUSABLE.labels(flaw).inc()
-        if flaw not in self._flaws_logged:
-            self._flaws_logged.add(flaw)
-            log.warning(
-                "record.unusable flaw=%s entry=%s detail=%r (further ones are only counted)",
-                flaw,
-                entry_id.decode(),
-                detail,
-            )
-
-
-def _keep_newest(newest: dict[str, Position], positions: Sequence[Position]) -> dict[str, Position]:
-    """Put into `newest` the newest position of each device, and return it."""
-    for position in positions:
-        known = newest.get(position.device_id)
-        if known is None or position.ts > known.ts:
-            newest[position.device_id] = position
-    return newest
+    async def _publish(self, positions: Sequence[Position]) -> None:
+        for turn, position in enumerate(positions, 1):
+            try:
+                self._hub.publish(position)
+            except Exception as error:  # noqa: BLE001 - a plugin behind a slot, whatever it is (G8)
+                self._flaws.note(UNPUBLISHED, b"-", one_line(error))
+            if turn % POSITIONS_PER_TURN == 0:
+                await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from processor_live import one_line
+from processor_live import Check, one_line
 from processor_live_redis.record import entry_ms
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,11 @@ class InstanceTakenError(Exception):
 class Group:
     """This instance's consumer group on the telemetry stream.
 
-    `open` it first, and again whenever `read` raised; `close` destroys it.
+    `open` it first, and again whenever `read` raised; `close` destroys it. `liveness` fails while the others cannot be
+    told that this instance lives.
     """
 
-    def __init__(self, redis: Redis, stream: str, prefix: str, instance: str) -> None:
+    def __init__(self, redis: Redis, stream: str, prefix: str, instance: str, liveness: Check) -> None:
         self._redis = redis
         self._redis.set_response_callback("XREADGROUP", _entries_of_one_stream)
         self._redis.set_response_callback("XREVRANGE", _entries)
@@ -51,27 +52,42 @@ class Group:
         self._instance = instance
         self._name = self._prefix + instance
         self._token = secrets.token_hex(8).encode()
+        self._liveness = liveness
         self._alive_until_refresh = 0.0
         self.last: bytes | None = None
         """The id of the last entry read; None before the first `open`."""
+        self._newest = BEGINNING
+        """The id of the stream's newest entry when it was last looked up."""
 
     async def open(self) -> None:
         """Make the group stand after the last entry read; at the first time, at the stream's tail.
 
         Raises `redis.RedisError`, `OSError`, or `InstanceTakenError`.
         """
-        await self._claim()
+        # a new connection: the address may lead elsewhere by now, to who took over from a server that became a replica
+        await self._redis.connection_pool.disconnect()
+        writable = await self._claim()
         tail = await self.tail()
         after = tail if self.last is None else self.last
+        # a stream that ends before what we read is a younger one, or has lost its end in a failover: from its beginning
+        await self._place(after if _order(tail) >= _order(after) else BEGINNING, anew=writable)
+        self.last, self._newest = after, tail
+
+    async def _place(self, start: bytes, *, anew: bool) -> None:
+        """Make the group stand after the entry `start`, whether it is there or not.
+
+        It may be of a life that ended badly, and what NOACK has handed out is gone for the group, even when the
+        connection died under the answer. A read whose end the server has not noticed would be given what comes next,
+        too: with its group it is gone. But a server without memory makes no groups; there the one that it has must do.
+        """
+        if anew:
+            with contextlib.suppress(ResponseError):  # no such stream
+                await self._redis.xgroup_destroy(self._stream, self._name)
         try:
-            # also when the group is there: it may be of a life that ended badly, and what NOACK has handed out is gone
-            # for the group, even when the connection died under the answer
-            await self._redis.xgroup_setid(self._stream, self._name, after)
-        except ResponseError:  # no such group, or no such stream; a younger stream than ours is read from its beginning
-            start = after if _order(tail) >= _order(after) else BEGINNING
+            await self._redis.xgroup_setid(self._stream, self._name, start)
+        except ResponseError:  # no such group, or no such stream
             await self._redis.xgroup_create(self._stream, self._name, start, mkstream=True)
             log.info("group.created group=%s after=%s", self._name, start.decode())
-        self.last = after
 
     async def tail(self) -> bytes:
         """Return the id of the newest entry, `0-0` of an empty stream."""
@@ -79,15 +95,18 @@ class Group:
             return entry_id
         return BEGINNING
 
-    async def backwards(self, newest: bytes | None, oldest_ms: int | None, limit: int) -> AsyncIterator[Entry]:
+    async def backwards(
+        self, newest: bytes | None, oldest_ms: int | None, limit: int, at_once: int = PAGE
+    ) -> AsyncIterator[Entry]:
         """Go through the stream from the entry `newest` (None: the newest there is) back in time."""
         top = newest or b"+"
         bottom = b"-" if oldest_ms is None else str(max(oldest_ms, 0)).encode()
         while limit > 0:
-            page = cast("list[Entry]", await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, PAGE)))
+            answer = await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, at_once))
+            page = cast("list[Entry]", answer)
             for entry in page:
                 yield entry
-            if len(page) < PAGE:
+            if len(page) < at_once:
                 return
             limit -= len(page)
             top = b"(" + page[-1][0]
@@ -107,13 +126,14 @@ class Group:
             self.last = entries[-1][0]
         return entries
 
-    async def _claim(self) -> None:
-        """Make this instance's liveness key ours, before the group exists that it protects."""
+    async def _claim(self) -> bool:
+        """Make this instance's liveness key ours, before the group exists that it protects; as `_stay_alive`."""
         with contextlib.suppress(ResponseError):  # it says why in a moment, if it still cannot write
             await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS)
-        await self._stay_alive()
+        return await self._stay_alive()
 
-    async def _stay_alive(self) -> None:
+    async def _stay_alive(self) -> bool:
+        """Renew the liveness key, and look after the dead. Return whether Redis lets us write."""
         if await self._is_taken():  # also while we read: who was frozen for longer than the TTL may have a successor
             raise InstanceTakenError(
                 f"another process lives, or died within {LIVENESS_TTL_SECONDS} s, with INSTANCE_ID {self._instance!r}"
@@ -122,24 +142,33 @@ class Group:
         try:
             await self._redis.set(self._name + ":alive", self._token, ex=LIVENESS_TTL_SECONDS)
         except ResponseError as error:  # out of memory, read-only: reading may still be possible, and is what counts
-            log.warning("liveness.failed group=%s error=%r", self._name, one_line(error))
-            return
+            self._liveness.failing(one_line(error))
+            return False
+        self._liveness.good()
         await self._reap()
+        return True
 
     async def _is_taken(self) -> bool:
         return await self._redis.get(self._name + ":alive") not in {None, self._token}
 
     async def _reap(self) -> None:
         """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
-        try:
-            groups = await self._redis.xinfo_groups(self._stream)
-        except ResponseError:
-            return  # no stream yet
-        for group in groups:
-            name = group["name"].decode(errors="replace")
-            if name.startswith(self._prefix) and not await self._redis.exists(name + ":alive"):
-                await self._redis.xgroup_destroy(self._stream, name)
-                log.info("group.reaped group=%s", name)
+        with contextlib.suppress(ResponseError):  # no stream yet, or another instance was quicker
+            for group in await self._redis.xinfo_groups(self._stream):
+                name = group["name"].decode(errors="replace")
+                if name.startswith(self._prefix) and await self._is_dead(name):
+                    await self._redis.xgroup_destroy(self._stream, name)
+                    log.info("group.reaped group=%s", name)
+
+    async def _is_dead(self, name: str) -> bool:
+        """Return whether nobody renews a group's key, nor reads from it: in a full Redis the living have no keys.
+
+        Before Redis 7.2 only reads that found something count.
+        """
+        if await self._redis.exists(name + ":alive"):
+            return False
+        consumers = await self._redis.xinfo_consumers(self._stream, name)
+        return all(consumer["idle"] > LIVENESS_TTL_SECONDS * 1000 for consumer in consumers)
 
     async def close(self) -> None:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
@@ -149,9 +178,15 @@ class Group:
             await self._redis.delete(self._name + ":alive")
             log.info("group.destroyed group=%s", self._name)
 
-    def behind_ms(self, newest: bytes) -> int:
-        """Return by how much the entry `newest` is younger than the last one read."""
-        return entry_ms(newest) - entry_ms(self.last or BEGINNING)
+    async def behind_ms(self, far_ms: int) -> int:
+        """Return by how much the newest entry is younger than the last one read.
+
+        Redis is not asked while that was more than `far_ms` when it was asked last: it can only have become more.
+        """
+        last_ms = entry_ms(self.last or BEGINNING)
+        if entry_ms(self._newest) - last_ms <= far_ms:
+            self._newest = await self.tail()
+        return entry_ms(self._newest) - last_ms
 
 
 def _entries(response: Any, **_: object) -> list[Entry]:  # noqa: ANN401 - as it comes off the wire (RESP2)

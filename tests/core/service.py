@@ -35,9 +35,8 @@ class Service:
         self.stopping: asyncio.Task[None] | None = None
         self._has_been_ready = False
         self._clients: list[Client] = []
-        check = self.app[HEALTH].check("fanout", critical=True, problem="the stream has not been read yet")
         decoder = RecordDecoder(include_attributes=False)
-        fanout = Fanout(load(RedisSettings, READING), self.hub, check, decoder, "model", 0.02)
+        fanout = Fanout(load(RedisSettings, READING), self.hub, self.app[HEALTH], decoder, "model", 0.02)
         self.reader = Reader(stream)
         fanout._group = self.reader  # type: ignore[assignment]  # its stand-in
         self._flush, self._flushing = self.hub.flush, False

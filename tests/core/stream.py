@@ -60,7 +60,7 @@ class Reader:
         await self._ask()
         return self._stream.tail
 
-    async def backwards(self, newest: bytes, oldest_ms: int, limit: int) -> AsyncIterator[Entry]:
+    async def backwards(self, newest: bytes, oldest_ms: int, limit: int, _: int) -> AsyncIterator[Entry]:
         await self._ask()
         ids = [entry_id for entry_id, _ in self._stream.entries]
         for entry in reversed(self._stream.entries[: ids.index(newest) + 1] if newest in ids else []):
@@ -87,8 +87,8 @@ class Reader:
         self.last = entries[-1][0]
         return entries
 
-    def behind_ms(self, newest: bytes) -> int:
-        return entry_ms(newest) - entry_ms(self.last or BEGINNING)
+    async def behind_ms(self, _: int) -> int:
+        return entry_ms(await self.tail()) - entry_ms(self.last or BEGINNING)
 
     async def _ask(self) -> None:
         await asyncio.sleep(0)

@@ -40,18 +40,19 @@ class Trackers:
 
     async def report(self, imei: str, ts: int, **fields: object) -> str:
         """Send one record, of `ts` in epoch milliseconds, and return the id of its entry."""
-        return await self.send(self._record(imei, ts, **fields), imei)
+        return await self.send(self.record(imei, ts, **fields), imei)
 
     async def drive(self, imeis: Sequence[str], start: int, steps: int) -> None:
         """Send a record of every device for every millisecond from `start` on."""
         for step in range(steps):
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for imei in imeis:
-                    _ = pipeline.xadd(self.stream, self._entry(self._record(imei, start + step), imei))
+                    _ = pipeline.xadd(self.stream, self._entry(self.record(imei, start + step), imei))
                 await pipeline.execute()
 
     @staticmethod
-    def _record(imei: str, ts: int, **fields: object) -> str:
+    def record(imei: str, ts: int, **fields: object) -> str:
+        """Return the payload of one record."""
         record = {
             "device_id": imei,
             "timestamp": moment(ts).isoformat(),

@@ -124,24 +124,6 @@ async def test_an_unsubscribed_viewer_gets_nothing_more(
     assert (await viewer.position())["deviceId"] == "2"
 
 
-async def test_one_bad_record_does_not_stop_the_others(
-    platform: Platform, database: Database, event: str, topic: str, cookie: str
-) -> None:
-    database.register(event, "1")
-    live = await platform.start()
-    viewer = await live.viewer(cookie)
-    await viewer.snapshot(topic)
-    ts = now_ms()
-    for payload in ("", "no JSON", "[]", "{}", "null", b"\xff\xfe", "[" * 20_000):
-        await platform.trackers.send(payload)
-    await platform.trackers.redis.xadd(platform.trackers.stream, {"something": "else"})
-    await platform.trackers.report("1", ts + 3_600_000)
-    await platform.trackers.report("1", ts, latitude=91)
-    await platform.trackers.report("1", ts, latitude=0, longitude=0, satellites=0)
-    await platform.trackers.report("1", ts)
-    assert (await viewer.position())["ts"] == ts
-
-
 async def test_two_instances_each_deliver_everything(
     platform: Platform, database: Database, event: str, topic: str, cookie: str
 ) -> None:

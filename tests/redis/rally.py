@@ -56,6 +56,13 @@ class Rally:
             await pipeline.execute()
 
 
+async def somebody_waits(redis: Redis, readers: int = 1) -> None:
+    """Return when so many wait for the next entry."""
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        while (await redis.info("clients"))["blocked_clients"] < readers:
+            pass
+
+
 def record(device: str, ts: int, **fields: object) -> str:
     """Return the payload of a good record, with some fields changed."""
     timestamp = datetime.fromtimestamp(ts / 1000, UTC).isoformat()

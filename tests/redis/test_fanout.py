@@ -8,7 +8,9 @@ from redis.asyncio import Redis
 
 from processor_live.hub import HUB
 from processor_live_redis.fanout import WARM_MS
+from processor_live_redis.group import Group
 from tests.core.wire import metric
+from tests.own_redis import OwnRedis
 from tests.redis.rally import GOOD, Rally, rally_on, record
 from tests.running import Diary, problem, running
 
@@ -103,9 +105,58 @@ async def test_of_a_backlog_of_two_seconds_everything_is_published(rally: Rally,
     assert metric("live_catch_up_skipped_total") - before == 0
 
 
+async def test_of_a_backlog_of_many_batches_only_the_newest_of_each_device_is_published_once_it_is_read_through(
+    redis_url: str, stream: str, connection: Redis, diary: Diary
+) -> None:
+    rally = rally_on(redis_url, stream, connection, LIVE_BROADCAST_BATCH_SIZE="10")
+    devices = [str(number) for number in range(20)]
+    before = metric("live_catch_up_skipped_total")
+    async with running(rally.app):
+        await diary.line("group.created")
+        await rally.add(*[(device, 10_000 + 100 * step) for step in range(50) for device in devices])
+        await rally.until("19", 14_900)
+        assert "5 s behind the stream" in await diary.line("check.failing check=backlog")
+        await diary.line("check.good check=backlog")
+    newest = {device: max(ts for other, ts in rally.published if other == device) for device in devices}
+    assert set(newest.values()) == {14_900}
+    assert min(ts for _, ts in rally.published) == 12_800, "from two seconds behind on everything goes out again"
+    assert metric("live_catch_up_skipped_total") - before == 1_000 - len(rally.published)
+
+
+async def test_who_never_catches_up_still_shows_the_newest_now_and_then(
+    redis_url: str, stream: str, connection: Redis, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor_live_redis.fanout.HOLD_SECONDS", 0.0)
+    rally = rally_on(redis_url, stream, connection, LIVE_BROADCAST_BATCH_SIZE="10")
+    async with running(rally.app):
+        await diary.line("group.created")
+        await rally.add(*[("1", 10_000 + 100 * step) for step in range(100)])
+        await rally.until("1", 10_900)
+        await rally.until("1", 11_900)
+        await rally.until("1", 19_900)
+
+
+async def test_what_was_read_before_redis_went_away_is_shown_all_the_same(
+    own_redis: OwnRedis, own_client: Redis, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rally = rally_on(own_redis.url, "stream", own_client, LIVE_BROADCAST_BATCH_SIZE="10")
+    behind_ms = Group.behind_ms
+
+    async def behind_a_dying_server(group: Group, far_ms: int) -> int:
+        own_redis.close()
+        return await behind_ms(group, far_ms)
+
+    monkeypatch.setattr(Group, "behind_ms", behind_a_dying_server)
+    async with running(rally.app):
+        await diary.line("group.created")
+        await rally.add(*[("1", 10_000 + ms) for ms in range(20)])
+        await rally.until("1", 10_009)
+    assert rally.published == [("1", 10_000 + ms) for ms in range(10)]
+
+
 @pytest.mark.parametrize(
     ("behind_ms", "expected"),
-    [(2_001, [("1", 10_009), ("1", 12_001)]), (2_000, [*[("1", 10_000 + ms) for ms in range(10)], ("1", 12_000)])],
+    [(2_001, [("1", 12_001)]), (2_000, [*[("1", 10_000 + ms) for ms in range(10)], ("1", 12_000)])],
 )
 async def test_how_far_it_is_behind_is_told_by_the_newest_entry_of_the_stream(
     redis_url: str, stream: str, connection: Redis, diary: Diary, behind_ms: int, expected: list[tuple[str, int]]

@@ -100,17 +100,29 @@ async def test_going_backwards_stops_at_the_limit_or_the_given_time_and_misses_n
     assert await group.tail() == f"{total}-0".encode()
 
 
-async def test_it_says_how_far_it_is_behind(connection: Redis, stream: str, make_group: MakeGroup) -> None:
+async def test_it_says_how_far_it_is_behind_and_asks_only_when_that_may_not_be_far(
+    connection: Redis, stream: str, make_group: MakeGroup
+) -> None:
     group = make_group()
     await group.open()
     for ms in (10_000, 10_500, 17_000):
         await connection.xadd(stream, {"payload": "x"}, id=f"{ms}-0")
-    await group.read(2, SOON_MS)
-    assert group.behind_ms(await group.tail()) == 6_500
+    assert len(await group.read(1, SOON_MS)) == 1
+    assert await group.behind_ms(2_000) == 7_000
+    await connection.xadd(stream, {"payload": "x"}, id="18000-0")
+    assert len(await group.read(1, SOON_MS)) == 1
+    assert await group.behind_ms(2_000) == 6_500
+    assert len(await group.read(1, SOON_MS)) == 1
+    assert await group.behind_ms(2_000) == 1_000
+    await connection.xadd(stream, {"payload": "x"}, id="30000-0")
+    assert await group.behind_ms(2_000) == 13_000
+    await connection.delete(stream)
+    await group.open()
+    assert await group.behind_ms(2_000) <= 0, "of a younger stream"
 
 
-async def test_it_never_trims_acknowledges_or_deletes_anything(own_client: Redis) -> None:
-    group = Group(own_client, "stream", "live", "one")
+async def test_it_never_trims_acknowledges_or_deletes_anything(own_client: Redis, own_group: Group) -> None:
+    group = own_group
     await own_client.config_resetstat()
     await group.open()
     await read(group)
@@ -121,7 +133,7 @@ async def test_it_never_trims_acknowledges_or_deletes_anything(own_client: Redis
     used = {name.removeprefix("cmdstat_") for name in await own_client.info("commandstats")}
     assert used >= {"set", "xgroup|create", "xreadgroup"}
     assert used <= {
-        *("set", "get", "exists", "del", "xrevrange", "xreadgroup", "xinfo|groups"),
+        *("set", "get", "exists", "del", "xrevrange", "xreadgroup", "xinfo|groups", "xinfo|consumers"),
         *("xgroup|create", "xgroup|setid", "xgroup|destroy", "config|resetstat", "info", "client|setinfo"),
     }
 
@@ -184,8 +196,8 @@ async def test_a_younger_stream_is_read_from_its_beginning(
     assert group.last == b"9000-1"
 
 
-async def test_a_flushed_database_heals(own_client: Redis) -> None:
-    group = Group(own_client, "stream", "live", "one")
+async def test_a_flushed_database_heals(own_client: Redis, own_group: Group) -> None:
+    group = own_group
     await group.open()
     await add(own_client, "stream", "a")
     assert await read(group) == ["a"]

@@ -1,12 +1,15 @@
 """Instances never get in each other's way, nor in anybody else's, and leave no trace when they go."""
 
+import asyncio
+
 import pytest
 from redis.asyncio import Redis
 
+from processor_live import Check
 from processor_live_redis import group as group_module
 from processor_live_redis.group import LIVENESS_TTL_SECONDS, Group, InstanceTakenError
 from tests.redis.groups import MakeGroup, add, groups, read
-from tests.running import Diary
+from tests.running import EVENTUALLY_SECONDS
 
 
 async def test_closing_leaves_nothing_of_the_instance_and_everything_of_others(
@@ -59,16 +62,20 @@ async def test_the_liveness_key_lives_no_longer_than_its_instance_and_is_renewed
 
 
 async def test_a_liveness_key_that_cannot_be_written_does_not_stop_the_reading(
-    own_client: Redis, monkeypatch: pytest.MonkeyPatch, diary: Diary
+    own_client: Redis, own_group: Group, monkeypatch: pytest.MonkeyPatch, liveness: Check
 ) -> None:
-    """A full Redis refuses writes, but hands out what it has."""
+    """A full Redis refuses writes, but hands out what it has; the group stays, through a lost connection, too."""
     monkeypatch.setattr(group_module, "LIVENESS_REFRESH_SECONDS", 0.0)
-    group = Group(own_client, "stream", "live", "one")
-    await group.open()
-    await add(own_client, "stream", "a")
+    await own_group.open()
+    await add(own_client, "stream", "a", "b")
     await own_client.config_set("maxmemory", "1")
-    assert await read(group) == ["a"]
-    assert "group=live-one" in await diary.line("liveness.failed")
+    assert await read(own_group, 1) == ["a"]
+    assert str(liveness.problem).startswith("OutOfMemoryError")
+    await own_group.open()
+    assert await read(own_group) == ["b"]
+    await own_client.config_set("maxmemory", "0")
+    assert await read(own_group) == []
+    assert liveness.problem is None
 
 
 async def test_the_dead_are_reaped_and_the_living_and_foreigners_never(
@@ -80,6 +87,25 @@ async def test_the_dead_are_reaped_and_the_living_and_foreigners_never(
         await connection.xgroup_create(stream, name, "$")
     await make_group("new").open()
     assert set(await groups(connection, stream)) == {"processor", "live", "liver-1", "live-living", "live-new"}
+
+
+async def test_who_has_lost_its_key_lives_for_as_long_as_it_reads(
+    connection: Redis, stream: str, make_group: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full Redis may refuse or evict the keys of the living."""
+    monkeypatch.setattr(group_module, "LIVENESS_TTL_SECONDS", 1)
+    reader = make_group("reader")
+    await reader.open()
+    await add(connection, stream, "a")
+    assert await read(reader) == ["a"]
+    await connection.delete(f"{stream}:live-reader:alive")
+    await make_group("new").open()
+    assert set(await groups(connection, stream)) == {"live-reader", "live-new"}
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        while (await connection.xinfo_consumers(stream, f"{stream}:live-reader"))[0]["idle"] <= 1_000:  # noqa: ASYNC110 - time passes
+            await asyncio.sleep(0.1)
+    await make_group("newer").open()
+    assert "live-reader" not in await groups(connection, stream)
 
 
 async def test_an_instance_finds_a_group_of_its_own_from_a_life_that_ended_badly_and_begins_anew(

@@ -1,10 +1,8 @@
 """Whatever becomes of Redis, the fan-out loses nothing that it can get, says what is wrong, and never runs hot."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from itertools import pairwise
 
 import pytest
@@ -13,9 +11,9 @@ from redis.asyncio import Redis
 
 from processor_live import StartError
 from processor_live_demo.embedded import free_port
-from tests.redis.conftest import OwnServer
-from tests.redis.rally import FAILING, GOOD, Rally, rally_on
-from tests.running import EVENTUALLY_SECONDS, Diary, app_with, problem, running
+from tests.own_redis import OwnRedis
+from tests.redis.rally import FAILING, GOOD, Rally, rally_on, somebody_waits
+from tests.running import EVENTUALLY_SECONDS, Diary, app_with, problem, running, until
 
 
 async def test_a_destroyed_group_loses_nothing(rally: Rally, diary: Diary) -> None:
@@ -34,9 +32,7 @@ async def test_a_destroyed_group_loses_nothing(rally: Rally, diary: Diary) -> No
 async def test_cut_connections_lose_nothing(own_rally: Rally) -> None:
     async with running(own_rally.app):
         for first in (10_000, 20_000, 30_000):
-            async with asyncio.timeout(EVENTUALLY_SECONDS):
-                while not (await own_rally.redis.info("clients"))["blocked_clients"]:
-                    pass
+            await somebody_waits(own_rally.redis)
             await own_rally.redis.client_kill_filter(_type="normal", skipme=True)
             await own_rally.add(*[(str(ms), first + ms) for ms in range(100)])
             await own_rally.until("99", first + 99)
@@ -44,16 +40,16 @@ async def test_cut_connections_lose_nothing(own_rally: Rally) -> None:
 
 
 async def test_a_redis_that_dies_and_comes_back_empty_heals_by_itself(
-    own_server: OwnServer, own_rally: Rally, diary: Diary
+    own_redis: OwnRedis, own_rally: Rally, diary: Diary
 ) -> None:
     async with running(own_rally.app):
         await diary.line(GOOD)
         await own_rally.add(("1", 10_000))
         await own_rally.until("1", 10_000)
-        own_server.stop()
+        own_redis.close()
         assert "ConnectionError" in await diary.line(FAILING)
         assert "ConnectionError" in str(problem(own_rally.app, "fanout"))
-        own_server.start()
+        own_redis.start()
         await own_rally.add(("1", 9_000), ("2", 9_000))
         await own_rally.until("2", 9_000)
         await diary.line(GOOD)
@@ -70,32 +66,23 @@ async def test_a_flushed_redis_heals_by_itself(own_rally: Rally, diary: Diary) -
 
 
 async def test_a_redis_that_is_not_there_at_the_start_is_waited_for(
-    own_server: OwnServer, own_rally: Rally, diary: Diary
+    own_redis: OwnRedis, own_rally: Rally, diary: Diary
 ) -> None:
-    own_server.stop()
+    own_redis.close()
     async with running(own_rally.app):
         await diary.line(FAILING)
-        own_server.start()
+        own_redis.start()
         await diary.line(GOOD)
 
 
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Stop a process without ending it."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-async def test_the_service_stops_in_time_though_redis_is_frozen(own_rally: Rally, diary: Diary) -> None:
+async def test_the_service_stops_in_time_though_redis_is_frozen(
+    own_redis: OwnRedis, own_rally: Rally, diary: Diary
+) -> None:
     loop = asyncio.get_running_loop()
-    pid = (await own_rally.redis.info("server"))["process_id"]
     runner = web.AppRunner(own_rally.app)
     await runner.setup()
     await diary.line(GOOD)
-    with frozen(pid):
+    with own_redis.frozen():
         began = loop.time()
         await runner.cleanup()
         assert loop.time() - began < 4
@@ -103,13 +90,12 @@ async def test_the_service_stops_in_time_though_redis_is_frozen(own_rally: Rally
 
 
 async def test_a_redis_that_stops_answering_is_noticed(
-    own_rally: Rally, diary: Diary, monkeypatch: pytest.MonkeyPatch
+    own_redis: OwnRedis, own_rally: Rally, diary: Diary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("processor_live_redis.fanout.GRACE_SECONDS", 0.2)
-    pid = (await own_rally.redis.info("server"))["process_id"]
     async with running(own_rally.app):
         await diary.line(GOOD)
-        with frozen(pid):
+        with own_redis.frozen():
             assert "TimeoutError" in await diary.line(FAILING)
         await diary.line(GOOD)
         await own_rally.add(("1", 10_000))
@@ -135,13 +121,14 @@ async def test_every_outage_begins_with_a_short_pause(rally: Rally, diary: Diary
             await diary.line(GOOD)
 
 
-@pytest.fixture
-async def hanging_up() -> AsyncIterator[tuple[int, asyncio.Queue[float]]]:
-    """A port where everybody is hung up on, and the moments of the attempts."""
+@pytest.fixture(params=[b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["nothing", "HTTP"])
+async def hanging_up(request: pytest.FixtureRequest) -> AsyncIterator[tuple[int, asyncio.Queue[float]]]:
+    """A port where everybody is hung up on, with a word or without one, and the moments of the attempts."""
     attempts: asyncio.Queue[float] = asyncio.Queue()
 
     def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         attempts.put_nowait(asyncio.get_running_loop().time())
+        writer.write(request.param)
         writer.close()
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
@@ -167,7 +154,7 @@ async def test_a_stream_that_is_none_is_no_hot_loop(own_rally: Rally, diary: Dia
         await diary.line(GOOD)
         began = loop.time()
         await own_rally.redis.set("stream", "a string")
-        assert "WRONGTYPE" in await diary.line(FAILING)
+        await until(lambda: "WRONGTYPE" in str(problem(own_rally.app, "fanout")))
         await own_rally.redis.config_resetstat()
         reads = 0
         while reads < 3:
@@ -201,6 +188,18 @@ async def test_a_url_that_cannot_be_read_stops_the_start_with_a_line_that_holds_
     assert "REDIS_URL" in str(caught.value)
     assert "q8zz" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+async def test_options_in_the_url_change_nothing_that_the_reading_relies_on(
+    redis_url: str, stream: str, connection: Redis, diary: Diary
+) -> None:
+    """Or text would come where bytes are expected, and every quiet moment would be an outage."""
+    rally = rally_on(f"{redis_url}?decode_responses=yes&protocol=3&socket_timeout=0.01", stream, connection)
+    async with running(rally.app):
+        await diary.line(GOOD)
+        await rally.add(("1", 10_000))
+        await rally.until("1", 10_000)
+    assert diary.count(FAILING) == 0
 
 
 async def test_a_refused_connection_is_told_without_the_password(stream: str, connection: Redis, diary: Diary) -> None:

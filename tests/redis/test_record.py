@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from processor_live.framing import position_entry
 from processor_live.position import Position
 from processor_live_redis.record import MAX_PAYLOAD_BYTES, Flaw, RecordDecoder, UnusableRecordError, entry_ms
+from tests.fuzz import properties
 
 TS = 1_767_225_600_000
 ENTRY_ID = f"{TS}-0".encode()
@@ -318,26 +318,7 @@ def _mutilated(draw: st.DrawFn) -> bytes:
                  _records.map(lambda value: json.dumps(value).encode())))  # fmt: skip
 @example(json.dumps({**GOOD, "device_id": "\x00"}).encode())
 def test_whatever_an_entry_holds_it_becomes_a_lawful_position_or_is_refused(payload: bytes) -> None:
-    outcomes: list[Flaw | None] = []
-    for decoder in (plain, full):
-        try:
-            position = decode(payload, decoder)
-        except UnusableRecordError as error:
-            outcomes.append(error.flaw)
-            continue
-        entry = on_the_wire(position)
-        assert set(entry) <= {"deviceId", "lat", "lon", "ts", "speed", "course", "attributes"}
-        assert 1 <= len(entry["deviceId"]) <= 64
-        assert -90 <= entry["lat"] <= 90
-        assert -180 <= entry["lon"] <= 180
-        assert 0 < entry["ts"] <= TS + 60_000
-        assert None not in entry.values()
-        assert 0 < entry.get("speed", 1) <= 1000
-        assert 0 < entry.get("course", 1) <= 360
-        assert isinstance(entry.get("attributes", {}), dict)
-        assert isinstance(msgspec.json.decode(position_entry(position)), dict)
-        outcomes.append(None)
-    assert outcomes[1] in {outcomes[0], Flaw.MALFORMED}, "attributes are all that is decoded in addition"
+    properties.record(payload)
 
 
 def test_the_time_of_an_entry_is_the_first_part_of_its_id() -> None:
