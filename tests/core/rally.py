@@ -42,26 +42,26 @@ _likely: list[tuple[int, str, tuple[st.SearchStrategy[object], ...]]] = [
     (6, "devices_report", (_records,)),
     (8, "the_race_goes_on", (st.lists(st.tuples(_records, _seconds), min_size=1, max_size=4),)),
     (4, "time_passes", (_seconds,)),
-    (2, "somebody_comes", (_somebody,)),
-    (4, "somebody_subscribes", (_somebody, _topics)),
+    (6, "somebody_comes", (_somebody,)),
+    (8, "somebody_subscribes", (_somebody, _topics)),
     (1, "somebody_unsubscribes", (_somebody, _topics)),
     (3, "somebody_stops_reading", (_somebody,)),
     (3, "somebody_reads_a_little", (_somebody, st.integers(1, 400))),
     (2, "somebody_reads_everything", (_somebody,)),
     (1, "somebody_hangs_up", (_somebody, st.booleans())),
-    (2, "the_writer_stores", (st.integers(1, 20),)),
-    (1, "an_operator_flags", (_devices,)),
+    (5, "the_writer_stores", (st.integers(1, 20),)),
+    (3, "an_operator_flags", (_devices,)),
     (1, "a_registration_changes", (_topics, _devices, st.booleans())),
     (1, "postgres_fails_or_is_back", (st.booleans(),)),
     (1, "redis_fails_or_is_back", (st.booleans(),)),
     (1, "an_answer_of_redis_is_lost", ()),
-    (1, "directus_changes_its_mind", (_verdicts,)),
-    (1, "the_service_restarts", (st.booleans(),)),
+    (2, "directus_changes_its_mind", (_verdicts,)),
+    (2, "the_service_restarts", (st.booleans(),)),
 ]
 _events = st.sampled_from(
     [st.tuples(st.just(name), st.tuples(*given)) for weight, name, given in _likely for _ in range(weight)]
 ).flatmap(lambda event: event)
-_story = st.lists(st.tuples(_events, _turns), min_size=2, max_size=12)
+_story = st.lists(st.tuples(_events, _turns), min_size=2, max_size=20)
 
 
 class Rally(RuleBasedStateMachine):
