@@ -11,8 +11,9 @@ const GLIDE_MS = 1_000 // the longest way to a new position; trackers that repor
 
 class Device {
   trail = new Trail()
-  /** Where it is shown on the square of mercator.js. */
+  /** Where it is shown on the square of mercator.js, and on the canvas. */
   shown = { x: 0, y: 0 }
+  pixel = { x: 0, y: 0 }
   #from = { x: 0, y: 0 }
   #to = { x: 0, y: 0 }
   #since = 0
@@ -24,19 +25,23 @@ class Device {
   }
 
   take({ lat, lon, ts, speed, course }, isGliding) {
-    const [x, y] = [eastOf(lon), southOf(lat)]
-    this.trail.add(x, y, ts)
     this.#glideMs = isGliding ? Math.min(ts - this.ts, GLIDE_MS) : 0
     this.#since = performance.now()
-    this.#from = { ...this.shown }
-    this.#to = { x, y }
-    Object.assign(this, { lat, lon, ts, speed })
+    this.#from.x = this.shown.x
+    this.#from.y = this.shown.y
+    this.#to.x = eastOf(lon)
+    this.#to.y = southOf(lat)
+    this.trail.add(this.#to.x, this.#to.y, ts)
+    this.lat = lat
+    this.lon = lon
+    this.ts = ts
+    this.speed = speed
     // a course of 0 is not sent (docs/contract.md §3): what moves has one nevertheless
     this.course = course ?? (speed === undefined ? undefined : this.trail.course())
     this.glide(this.#since)
   }
 
-  /** Show it where it is at `time`; return how far it still has to go, per millisecond, on the square. */
+  /** Show it where it is at `time`; return how fast it goes from there, per millisecond, on the square. */
   glide(time) {
     const left = this.#since + this.#glideMs - time
     const share = left > 0 ? 1 - left / this.#glideMs : 1

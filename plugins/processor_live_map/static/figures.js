@@ -19,14 +19,19 @@ export class Figures {
     this.#messages += messages
   }
 
-  /** Write what has been since the last time. */
+  /** Write what is known of the devices. */
   refresh() {
-    const now = performance.now()
     const worstAge = this.#devices.worstAge()
     this.#cells.count.textContent = this.#devices.size
-    this.#cells.rate.textContent = Math.round(this.#messages * 1000 / (now - this.#since))
     this.#cells.worstAge.textContent = worstAge === undefined ? '–' : age(worstAge)
+  }
+
+  /** Write how many messages have come since the last time, in a second. */
+  tick() {
+    const now = performance.now()
+    this.#cells.rate.textContent = Math.round(this.#messages * 1000 / (now - this.#since))
     this.#messages = 0
     this.#since = now
+    this.refresh()
   }
 }

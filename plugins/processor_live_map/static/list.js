@@ -10,6 +10,7 @@ export class List {
   #search
   #choose
   #rows = new Map()
+  #marked
 
   /** @param choose is called with the id of the device that was clicked */
   constructor(list, search, choose) {
@@ -23,7 +24,7 @@ export class List {
   /** List these devices by their names, in that order; who stays keeps the focus. */
   show(devices, names) {
     const gone = new Set(this.#rows.keys())
-    const sorted = [...devices].sort((one, other) => names.get(one.id).localeCompare(names.get(other.id)))
+    const sorted = [...devices].sort((one, other) => (names.get(one.id) < names.get(other.id) ? -1 : 1))
     sorted.forEach((device, n) => {
       gone.delete(device.id)
       const row = this.#rows.get(device.id) ?? this.#add(device)
@@ -51,7 +52,9 @@ export class List {
 
   /** Mark the device that is followed, and no other. */
   mark(followed) {
-    for (const [id, { button }] of this.#rows) button.setAttribute('aria-pressed', id === followed)
+    this.#rows.get(this.#marked)?.button.setAttribute('aria-pressed', false)
+    this.#marked = followed
+    this.#rows.get(followed)?.button.setAttribute('aria-pressed', true)
     this.#rows.get(followed)?.item.scrollIntoView({ block: 'nearest' })
   }
 
@@ -61,7 +64,7 @@ export class List {
     button.type = 'button'
     button.title = device.id
     button.tabIndex = -1
-    button.setAttribute('aria-pressed', false)
+    button.setAttribute('aria-pressed', device.id === this.#marked)
     button.style.setProperty('--colour', `var(--device-${device.hue})`)
     button.addEventListener('click', () => this.#choose(device.id))
     const [name, motion, age] = ['name', 'motion', 'age'].map((part) => {
@@ -71,7 +74,7 @@ export class List {
       return cell
     })
     item.append(button)
-    const row = { item, button, name, motion, age, id: device.id }
+    const row = { item, button, name, motion, age }
     this.#rows.set(device.id, row)
     return row
   }

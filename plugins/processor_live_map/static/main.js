@@ -14,7 +14,6 @@ import { Watch } from './watch.js'
 import { shortNames } from './wording.js'
 
 const REFRESH_MS = 1_000
-const SOON_MS = 100 // several positions may share a painting
 
 const find = (id) => document.getElementById(id)
 
@@ -57,7 +56,7 @@ const stage = {
     const known = devices.size
     for (const position of positions) devices.take(position)
     if (devices.size !== known) relist()
-    scene.repaint(SOON_MS)
+    scene.move()
   },
   say(status, text) {
     find('status').dataset.status = status
@@ -68,7 +67,6 @@ const stage = {
 function relist() {
   scene.names = shortNames([...devices].map(({ id }) => id))
   list.show(devices, scene.names)
-  list.mark(camera.followed)
   figures.refresh()
   scene.repaint()
 }
@@ -97,10 +95,10 @@ find('unfold').addEventListener('click', () => {
 find('sign-in').href = config.signIn
 onThemeChange(() => {
   theme = readTheme()
-  ground.map.fire('moveend') // every canvas is painted anew
+  ground.map.eachLayer((layer) => layer.paint?.()) // those of canvas.js
 })
 setInterval(() => {
-  figures.refresh()
+  figures.tick()
   list.refresh(devices)
 }, REFRESH_MS)
 

@@ -1,15 +1,14 @@
-// What is painted, how often, and which device is under the finger?
+// What is painted of the devices, and which of them is under the finger?
 
 import { CanvasLayer } from './canvas.js'
 import { paintLabels } from './labels.js'
-import { paintMarkers, paintRing } from './markers.js'
+import { Markers, paintRing } from './markers.js'
+import { Pace } from './pace.js'
 import { paintTrails } from './trails.js'
 
-const SHARE = 1 / 4 // of the time may go into painting, on a slow machine too
-const STEP_PX = 0.5 // nobody sees less
-const FRAME_MS = 16
-const CALM_MS = 250 // the longest time between two paintings while something moves
-const IDLE_MS = 1_000 // then something has become older
+// How far a device may go until it is painted anew, and between which times that is
+const MARKER = { step: 0.5, least: 16, most: 250, idle: 1_000 } // pixels, milliseconds; when nothing moves, ages do
+const TRAIL = { step: 3, least: 100, most: 1_000, idle: 1_000 } // its end is under the marker
 const REACH_PX = 22 // a finger is no needle
 const EDGE_PX = 20
 
@@ -18,11 +17,13 @@ export class Scene {
   #camera
   #reserved
   #theme
-  #layer
+  #trailLayer
+  #markerLayer
+  #trails = new Pace(() => this.#paintTrails())
+  #frames = new Pace(() => this.#paintMarkers())
+  #markers = new Markers()
   #visible = []
-  #timer = 0
-  #due = Infinity
-  #painted = { at: 0, ms: 0 }
+  #speed = 0 // of the fastest device, on the square of mercator.js, per millisecond
   /** What devices are called. */
   names = new Map()
 
@@ -32,24 +33,28 @@ export class Scene {
     this.#camera = camera
     this.#reserved = reserved
     this.#theme = theme
-    this.#layer = new CanvasLayer((context, view) => this.#paint(context, view), { pane })
-    this.#layer.addTo(map)
+    this.#trailLayer = new CanvasLayer((context, view) => paintTrails(context, view, devices, theme()), { pane })
+    this.#markerLayer = new CanvasLayer((context, view) => this.#paint(context, view), { pane })
+    this.#trailLayer.addTo(map)
+    this.#markerLayer.addTo(map)
     this.repaint()
   }
 
-  /** Something has changed: paint within so many milliseconds, if the machine can. A hidden page gets no frames. */
-  repaint(ms = 0) {
-    const now = performance.now()
-    const due = Math.max(now + ms, this.#painted.at + this.#painted.ms / SHARE)
-    if (due >= this.#due) return
-    this.#due = due
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => requestAnimationFrame(() => this.#frame()), due - now)
+  /** Something has changed: paint soon. */
+  repaint() {
+    this.#frames.within(0)
+    this.#trails.within(0)
+  }
+
+  /** Devices have new places: those who glide there are painted all the time, the others need not wait for long. */
+  move() {
+    this.#frames.within(MARKER.most)
+    this.#trails.within(TRAIL.most)
   }
 
   /** The device that a click at this point of the map means, if any. */
   at(point) {
-    const { inset } = this.#layer.view
+    const { inset } = this.#markerLayer.view
     let [nearest, distance] = [undefined, REACH_PX]
     for (const device of this.#visible) {
       const away = Math.hypot(device.pixel.x - inset.x - point.x, device.pixel.y - inset.y - point.y)
@@ -58,31 +63,36 @@ export class Scene {
     return nearest
   }
 
-  #frame() {
-    this.#due = Infinity
-    const began = performance.now()
-    let fastest = 0
-    for (const device of this.#devices) fastest = Math.max(fastest, device.glide(began))
-    if (!this.#camera.keepUp()) this.#layer.paint()
-    this.#painted = { at: began, ms: performance.now() - began }
-    const perMs = fastest * this.#layer.view.scale
-    this.repaint(fastest ? Math.min(Math.max(STEP_PX / perMs, FRAME_MS), CALM_MS) : IDLE_MS)
+  #paintMarkers() {
+    const time = performance.now()
+    this.#speed = 0
+    for (const device of this.#devices) this.#speed = Math.max(this.#speed, device.glide(time))
+    if (!this.#camera.keepUp()) this.#markerLayer.paint()
+    return this.#pause(MARKER)
+  }
+
+  #paintTrails() {
+    this.#trailLayer.paint()
+    return this.#pause(TRAIL)
+  }
+
+  #pause({ step, least, most, idle }) {
+    return this.#speed ? Math.min(Math.max(step / (this.#speed * this.#markerLayer.view.scale), least), most) : idle
   }
 
   #paint(context, view) {
     const theme = this.#theme()
     const followed = this.#devices.get(this.#camera.followed)
-    this.#visible = []
-    for (const device of this.#devices) {
-      const pixel = { x: device.shown.x * view.scale - view.left, y: device.shown.y * view.scale - view.top }
-      if (pixel.x < -EDGE_PX || pixel.y < -EDGE_PX || pixel.x > view.width + EDGE_PX || pixel.y > view.height + EDGE_PX) continue
-      device.pixel = pixel
-      this.#visible.push(device)
-    }
+    this.#visible = [...this.#devices].filter((device) => {
+      device.pixel.x = device.shown.x * view.scale - view.left
+      device.pixel.y = device.shown.y * view.scale - view.top
+      return isIn(view, device.pixel)
+    })
     if (followed) this.#visible = [followed, ...this.#visible.filter((device) => device !== followed)]
-    paintTrails(context, view, this.#devices, theme)
-    paintMarkers(context, this.#visible, theme)
+    this.#markers.paint(context, view, this.#visible, theme)
     paintLabels(context, view, this.#reserved, this.#visible, followed, this.names, theme)
     if (followed) paintRing(context, followed, theme)
   }
 }
+
+const isIn = ({ width, height }, { x, y }) => x > -EDGE_PX && y > -EDGE_PX && x < width + EDGE_PX && y < height + EDGE_PX

@@ -11,6 +11,7 @@ export class Trail {
   #y = new Float64Array(LENGTH)
   #ts = new Float64Array(LENGTH)
   #count = 0
+  #box = { west: Infinity, east: -Infinity, north: Infinity, south: -Infinity } // of all points, and some that have gone
 
   /** Add a point on the square of mercator.js, and when it was. */
   add(x, y, ts) {
@@ -18,6 +19,26 @@ export class Trail {
     this.#x[at] = x
     this.#y[at] = y
     this.#ts[at] = ts
+    if (at === 0 && this.#count > 1) this.#measure()
+    this.#widen(x, y)
+  }
+
+  #measure() {
+    this.#box = { west: Infinity, east: -Infinity, north: Infinity, south: -Infinity }
+    for (let n = 0; n < LENGTH; n++) this.#widen(this.#x[n], this.#y[n])
+  }
+
+  #widen(x, y) {
+    const box = this.#box
+    if (x < box.west) box.west = x
+    if (x > box.east) box.east = x
+    if (y < box.north) box.north = y
+    if (y > box.south) box.south = y
+  }
+
+  #isIn({ scale, left, top, width, height }) {
+    const { west, east, north, south } = this.#box
+    return east * scale > left && west * scale < left + width && south * scale > top && north * scale < top + height
   }
 
   /** The course over ground between the last two points, in degrees clockwise from north, if they differ. */
@@ -32,6 +53,7 @@ export class Trail {
 
   /** Add to `paths`, one for each of FADES, the lines that may be seen in `view`, on to where the device is shown. */
   trace(paths, view, shown) {
+    if (!this.#isIn(view)) return
     const first = Math.max(0, this.#count - LENGTH)
     let fromX = 0
     let fromY = 0
@@ -68,7 +90,7 @@ function isVisible({ width, height }, x, y, fromX, fromY) {
 /** Paint the trails of all devices, a few strokes for each colour. */
 export function paintTrails(context, view, devices, theme) {
   context.lineWidth = WIDTH_PX
-  context.lineCap = context.lineJoin = 'round'
+  context.lineJoin = 'bevel'
   for (const [colour, members] of byColour(devices, theme)) {
     const paths = FADES.map(() => new Path2D())
     for (const device of members) device.trail.trace(paths, view, device.shown)
