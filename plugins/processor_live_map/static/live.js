@@ -1,7 +1,10 @@
-// What does a browser do at its end of the live channel? The steps are those of docs/contract.md §9; what each function of
-// the client means to its caller is said in live.d.ts.
+// What does a browser do at its end of the live channel? The steps are those of docs/contract.md §9; what each function
+// means to its caller is said in live.d.ts.
 
-/** @import { LiveClient, LiveClientOptions, LiveErrorCode, LivePosition, PositionEntry, Snapshot, Status, StatusDetail } from './live.d.ts' */
+/**
+ * @import { LiveClient, LiveClientOptions, LiveErrorCode, LivePosition, PositionEntry } from './live.d.ts'
+ * @import { Snapshot, Socket, Status, StatusDetail } from './live.d.ts'
+ */
 
 /**
  * @typedef {{ topic: string, id?: string }} Answer
@@ -18,7 +21,7 @@
  * @property {Map<string, number> | null} newest `ts` by device while it is followed: from the first snapshot on
  * @property {Map<string, LivePosition>} fresh by device, for the next frame
  * @property {boolean} on whether the server may be sending it on this connection
- * @property {string} id of the command whose answer counts, if one is under way
+ * @property {string} id of the last command, whose answer counts, however late
  * @property {number} failures of commands in a row
  */
 
@@ -58,12 +61,15 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
 
   /** @type {Map<string, Topic>} */
   const topics = new Map()
-  /** What waits for its time, each once; all of it ends with the connection. @type {Map<unknown, ReturnType<typeof setTimeout>>} */
+  /**
+   * What waits for its time, each once; all of it ends with the connection.
+   * @type {Map<unknown, ReturnType<typeof setTimeout>>}
+   */
   const alarms = new Map()
   const listeners = { position: new Set(), snapshot: new Set(), refusal: new Set(), status: new Set() }
   /** @type {Status} */
   let status = 'idle'
-  /** @type {WebSocket | null} */
+  /** @type {Socket | null} */
   let socket = null
   let failures = 0 // of connections, since one was stable
   let lastCode = 0 // that a connection ended with, since one was stable
@@ -123,10 +129,7 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
 
   function leave() {
     for (const name of [...alarms.keys()]) disarm(name)
-    for (const topic of topics.values()) {
-      topic.on = false
-      topic.id = ''
-    }
+    for (const topic of topics.values()) topic.on = false
     const left = socket
     socket = null
     left?.close(CLOSED)
@@ -172,10 +175,7 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
   function end(code, detail) {
     leave()
     wakeUps('removeEventListener')
-    for (const topic of topics.values()) {
-      settle(topic, 'reject', new LiveError(code, topic.name))
-      sync(topic)
-    }
+    for (const topic of topics.values()) settle(topic, 'reject', new LiveError(code, topic.name))
     become('closed', detail)
   }
 
@@ -238,7 +238,7 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
     const topic = topics.get(message.topic)
     if (!topic) return
     if (message.type === 'position') move(topic, message)
-    else if (topic.id && topic.id === message.id) answered(topic, message)
+    else if (topic.id === message.id) answered(topic, message)
   }
 
   /** @param {Topic} topic @param {Moved} position */
@@ -262,7 +262,6 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
   function answered(topic, message) {
     if (message.type === 'error') return failed(topic, message.code, message.message)
     disarm(topic)
-    topic.id = ''
     topic.failures = 0
     topic.on = message.type === 'subscribed'
     if (message.type === 'subscribed' && (topic.waiting.length || topic.newest)) {
@@ -279,13 +278,11 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
   function failed(topic, code, message) {
     if (code === 'session-ended') return // the close that follows decides
     disarm(topic)
-    topic.id = ''
     const error = new LiveError(code, topic.name, message)
     const followed = topic.newest
     if (code === 'timeout' && !followed) topic.on = true // it may still be granted
     if (code !== 'rate-limited') settle(topic, 'reject', error)
     if (PASSING.includes(code)) return alarm(topic, backOff(topic.failures++), () => sync(topic))
-    topic.on = false
     drop(topic)
     sync(topic)
     if (followed) tell('refusal', error)
@@ -320,8 +317,7 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
 
     subscribe(name) {
       return new Promise((resolve, reject) => {
-        /** @type {Topic} */
-        const topic = topics.get(name) ?? { name, waiting: [], newest: null, fresh: new Map(), on: false, id: '', failures: 0 }
+        const topic = topics.get(name) ?? makeTopic(name)
         topics.set(name, topic)
         topic.waiting.push({ resolve, reject })
         sync(topic)
@@ -343,12 +339,17 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
   }
 }
 
+/** @param {string} name @returns {Topic} */
+function makeTopic(name) {
+  return { name, waiting: [], newest: null, fresh: new Map(), on: false, id: '', failures: 0 }
+}
+
 /** Full jitter: any time up to a bound that each failure doubles. @param {number} failures */
 function backOff(failures) {
   return Math.random() * Math.min(CAP_MS, BASE_MS * 2 ** failures)
 }
 
-/** Call `show` in the next animation frame; hidden tabs and Node have none, there it is a timer. @param {() => void} show */
+/** Show in the next animation frame; hidden tabs and Node have none, there it is a timer. @param {() => void} show */
 function nextFrame(show) {
   const animated = 'requestAnimationFrame' in globalThis
   const timer = setTimeout(() => {
