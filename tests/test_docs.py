@@ -14,6 +14,7 @@ from processor_live.plugins import ENTRY_POINTS
 from processor_live.protocol import EXPLANATIONS, Disconnect, ErrorCode
 from processor_live.settings import Setting, Settings, settings_of
 from processor_live_directus.client import DirectusSettings
+from processor_live_map.settings import MapSettings
 from processor_live_postgres.database import PostgresSettings
 from processor_live_redis.fanout import RedisSettings
 
@@ -33,7 +34,7 @@ def row(setting: Setting) -> str:
 def test_the_readme_has_the_settings_of_the_code_and_no_others() -> None:
     declared = [
         row(setting)
-        for settings in (Settings, RedisSettings, PostgresSettings, DirectusSettings)
+        for settings in (Settings, RedisSettings, PostgresSettings, DirectusSettings, MapSettings)
         for setting in settings_of(settings)
     ]
     assert re.findall(r"^\| `[A-Z_]+` \|.*\|$", README, re.MULTILINE) == declared
@@ -92,9 +93,9 @@ async def test_the_plugin_guides_example_runs(tmp_path: Path, monkeypatch: pytes
     assert await app[AUTHORIZE].answer(anybody, "event:2") is Verdict.FORBIDDEN
 
 
-def test_the_default_plugins_are_the_installed_ones() -> None:
+def test_the_readme_names_the_plugins_that_are_installed() -> None:
     installed = {point.name for point in entry_points(group=ENTRY_POINTS)}
-    assert installed == {"auth", "authorization", "routing", "snapshot", "fanout"}
+    assert installed == {"auth", "authorization", "routing", "snapshot", "fanout", "map"}
     assert all(f"`{name}`" in README for name in installed)
 
 

@@ -59,11 +59,13 @@ class Access:
     """The state of a stand-in Directus, made for tests to look at and to change while it answers.
 
     `calls` lists the requests for users and events in the order they came. A handler in `overrides` answers all
-    following requests of its kind instead of Directus; deleting it restores the truth.
+    following requests of its kind instead of Directus; deleting it restores the truth. `names` are those of the events,
+    by id; without any, events have no such field.
     """
 
-    def __init__(self, users: Iterable[User]) -> None:
+    def __init__(self, users: Iterable[User], names: Mapping[str, str] | None = None) -> None:
         self.users = {user.email: user for user in users}
+        self.names = names or {}
         self.calls: list[Call] = []
         self.overrides: dict[Kind, Handler] = {}
         self._emails: dict[str, str] = {}  # of every live session

@@ -1,7 +1,6 @@
 """What Directus 11 answers to the requests of the service and of a login form (docs/contract.md §6.3)."""
 
 import asyncio
-import html
 import json
 import uuid
 from collections.abc import Mapping
@@ -10,15 +9,18 @@ from typing import Any
 from aiohttp import web
 
 from processor_live_demo.access import COOKIE_NAME, SESSION_LIFETIME_S, Access, Call, Handler, Kind, Refused, User
+from processor_live_demo.sign_in import sign_in_page
 
 ACCESS = web.AppKey("ACCESS", Access)
 CLOSING = web.AppKey("CLOSING", asyncio.Event)
+LANDING = web.AppKey("LANDING", str)
 
 
-def make_directus(access: Access) -> web.Application:
-    """Return the stand-in Directus; `access` may be changed while it runs."""
+def make_directus(access: Access, landing: str = "/login") -> web.Application:
+    """Return the stand-in Directus; `access` may be changed while it runs. Who signs in by hand goes to `landing`."""
     app = web.Application(middlewares=[_stand_in])
     app[ACCESS] = access
+    app[LANDING] = landing
     app[CLOSING] = asyncio.Event()
     app.on_shutdown.append(_let_go)
     app.add_routes(
@@ -97,19 +99,23 @@ async def _me(request: web.Request) -> web.Response:
 
 
 async def _event(request: web.Request) -> web.Response:
-    user = _user(request)
-    readable = user.events if user is not None else set()
+    user, names = _user(request), request.app[ACCESS].names
+    forbidden = Refused(403, "FORBIDDEN", "You don't have permission to access this.")
+    fields = request.query.get("fields", "id").split(",")
+    if user is None or not {*fields} <= ({"id", "name"} if names else {"id"}):
+        raise forbidden
+    items = {event: {"id": event, "name": names.get(event)} for event in sorted(user.events)}
+    shown = {event: {field: item[field] for field in fields} for event, item in items.items()}
     asked = request.match_info["id"]
     if not asked:
-        return _data([{"id": event} for event in sorted(readable)])
+        return _data([*shown.values()])
     try:
         event = str(uuid.UUID(asked))
     except ValueError:
         return _error(500, "INTERNAL_SERVER_ERROR", "An unexpected error occurred.")
-    if event not in readable:
-        # One answer for both, so that nobody learns which events exist.
-        raise Refused(403, "FORBIDDEN", "You don't have permission to access this.")
-    return _data({"id": event})
+    if event not in shown:
+        raise forbidden  # one answer for both, so that nobody learns which events exist
+    return _data(shown[event])
 
 
 async def _login(request: web.Request) -> web.Response:
@@ -124,7 +130,7 @@ async def _login(request: web.Request) -> web.Response:
         raise Refused(401, "INVALID_CREDENTIALS", "Invalid user credentials.")
     response = _data({"expires": SESSION_LIFETIME_S * 1000})
     if is_form:  # a person with a browser
-        response = web.Response(status=303, headers={"Location": "/login"})
+        response = web.Response(status=303, headers={"Location": request.app[LANDING]})
     response.set_cookie(COOKIE_NAME, token, path="/", httponly=True, samesite="Lax", max_age=SESSION_LIFETIME_S)
     return response
 
@@ -145,14 +151,7 @@ async def _login_page(request: web.Request) -> web.Response:
         user = _user(request)
     except Refused:
         user = None
-    state = f"Signed in as {html.escape(user.email)}." if user is not None else "Signed out."
-    forms = "".join(
-        f'<form method="post" action="/auth/login"><input name="email" value="{html.escape(known.email)}">'
-        f'<input name="password" value="{html.escape(known.password)}"><button>Sign in</button></form>'
-        for known in access.users.values()
-    )
-    page = f"<!doctype html><title>Stand-in Directus</title><h1>Stand-in Directus</h1><p>{state}</p>{forms}"
-    return web.Response(text=page, content_type="text/html")
+    return web.Response(text=sign_in_page(access, user), content_type="text/html")
 
 
 def _user(request: web.Request) -> User | None:

@@ -21,6 +21,7 @@ from processor_live_demo.child import Child, ServerError
 from processor_live_demo.directus import make_directus
 from processor_live_demo.embedded import free_port, postgres, valkey
 from processor_live_demo.ingestion import transmit
+from processor_live_demo.overlay import overlay
 from processor_live_demo.rally import GAP_S, Rally
 from processor_live_demo.roster import Roster, make_roster
 from processor_live_demo.seed import seed
@@ -36,6 +37,9 @@ STATUS_INTERVAL_S = 1.0
 PASSWORD = "demo"
 STEWARD = "steward@rally.example"
 VISITOR = "visitor@rally.example"
+PLUGINS = "auth,authorization,routing,snapshot,fanout,map,processor_live_demo.proxy:setup"
+SIGN_IN = "/login"
+MAP = "/map"
 
 
 async def perform() -> None:
@@ -69,17 +73,28 @@ async def perform() -> None:
             async with _alone():
                 ws_port = _port(WS_PORT, "the WebSocket")
                 metrics_port = _port(METRICS_PORT, "the metrics")
-                metrics = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(metrics_port)}
-                service = _service(ws_port, {**stores, **metrics, "DIRECTUS_BASE_URL": directus_url}, directory)
+                environ = {
+                    **stores,
+                    "METRICS_HOST": "127.0.0.1",
+                    "METRICS_PORT": str(metrics_port),
+                    "DIRECTUS_BASE_URL": directus_url,
+                    "LIVE_PLUGINS": PLUGINS,
+                    "LIVE_MAP_SIGN_IN_URL": SIGN_IN,
+                    "LIVE_MAP_OVERLAY": str(_overlay(directory)),
+                }
+                service = _service(ws_port, environ, directory)
                 stack.enter_context(service)
                 await _ready(service, f"http://127.0.0.1:{metrics_port}/readyz")
-            ws_url = f"ws://127.0.0.1:{ws_port}/ws-live"
+            origin = f"127.0.0.1:{ws_port}"
+            ws_url = f"ws://{origin}/ws-live"
             cookie = access.sign_in(STEWARD)
             _say(
                 _programme(rally.roster, ws_url, cookie),
                 f"Metrics    http://127.0.0.1:{metrics_port}/metrics and /readyz",
-                f"Directus   {directus_url}/login as {STEWARD} or {VISITOR}, password {PASSWORD}",
                 f"Logs       {directory}\n",
+                f"The map    http://{origin}{SIGN_IN} in a browser, then http://{origin}{MAP}",
+                *(f"           {user.email}, password {user.password}" for user in access.users.values()),
+                "",
             )
             spectator = Spectator(ws_url, cookie, rally.roster.events[0])
             group.create_task(spectator.watch())
@@ -96,20 +111,30 @@ async def _report(spectator: Spectator, *children: Child) -> NoReturn:
 
 
 def _access(roster: Roster) -> Access:
-    """Return two users: the steward may follow every event, the visitor only the last."""
-    events = [event.id for event in roster.events]
+    """Return two users: the steward may follow every event, the visitor only the first."""
+    names = {event.id: event.name for event in roster.events}
     return Access(
         [
-            User(email=STEWARD, password=PASSWORD, events=set(events), role="steward", first_name="Drita"),
-            User(email=VISITOR, password=PASSWORD, events={events[-1]}, reads_users=False),
-        ]
+            User(email=STEWARD, password=PASSWORD, events={*names}, role="steward", first_name="Drita"),
+            User(email=VISITOR, password=PASSWORD, events={roster.events[0].id}, reads_users=False),
+        ],
+        names,
     )
+
+
+def _overlay(directory: Path) -> Path:
+    """Write down what the map shows beneath the cars."""
+    path = directory / "overlay.geojson"
+    path.write_text(overlay(), encoding="utf-8")
+    return path
 
 
 @asynccontextmanager
 async def _directus(access: Access) -> AsyncIterator[str]:
     """Run the stand-in Directus on a free port; yield its URL."""
-    runner = web.AppRunner(make_directus(access), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(
+        make_directus(access, landing=f"{MAP}#{next(iter(access.names))}"), access_log=None, shutdown_timeout=1
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -82,6 +82,9 @@ def test_it_shows_the_real_thing_and_cleans_up(temporary: Path, tmp_path: Path) 
     assert "npx -y wscat -c ws://127.0.0.1:" in printed
     assert "Cookie     directus_session_token=" in printed
     assert len(set(re.findall(r"event:[0-9a-f-]{36}", printed))) == 2
+    assert re.search(r"http://127\.0\.0\.1:\d+/login in a browser, then http://127\.0\.0\.1:\d+/map\n", printed)
+    for user in ("steward", "visitor"):
+        assert f"{user}@rally.example, password demo" in printed
     devices, positions = status_lines(child)[-1]
     assert devices == 25
     assert positions > 0

@@ -1,6 +1,7 @@
 """The stand-in answers what a real Directus 11.17 was measured to answer (docs/contract.md §6.3)."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -127,6 +128,19 @@ async def test_an_empty_event_id_is_the_list(client: Client, access: Access) -> 
     assert await ask(client, "/items/events?fields=id", cookie) == (200, None, [{"id": EVENT}])
 
 
+async def test_nobody_has_no_list_of_events(client: Client, access: Access) -> None:
+    assert await ask(client, "/items/events?fields=id") == (403, "FORBIDDEN", None)
+    assert await ask(client, "/items/events?fields=id", access.expired("ana@rally.al")) == (401, "TOKEN_EXPIRED", None)
+
+
+async def test_events_have_names_if_there_are_any(client: Client, access: Access) -> None:
+    cookie = access.sign_in("ana@rally.al")
+    assert await ask(client, "/items/events?fields=id,name", cookie) == (403, "FORBIDDEN", None)
+    access.names = {EVENT: "Rally", OTHER_EVENT: "Cup"}
+    assert await ask(client, "/items/events?fields=id,name", cookie) == (200, None, [{"id": EVENT, "name": "Rally"}])
+    assert await ask(client, "/items/events?fields=id,date", cookie) == (403, "FORBIDDEN", None)
+
+
 async def test_a_malformed_event_id_is_an_internal_error(client: Client, access: Access) -> None:
     cookie = access.sign_in("ana@rally.al")
     assert await ask(client, "/items/events/1", cookie) == (500, "INTERNAL_SERVER_ERROR", None)
@@ -212,6 +226,28 @@ async def test_a_person_signs_in_with_a_form(client: Client) -> None:
         assert "Signed out." in await response.text()
     async with client.post("/auth/login", data={"email": "ana@rally.al", "password": "pw"}) as response:
         assert "Signed in as ana@rally.al." in await response.text()
+
+
+async def test_who_has_signed_in_with_a_form_goes_where_the_demo_wants(
+    aiohttp_client: AiohttpClient, access: Access
+) -> None:
+    client = await aiohttp_client(make_directus(access, landing="/map#1"))
+    form = {"email": "ana@rally.al", "password": "pw"}
+    async with client.post("/auth/login", data=form, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/map#1")
+
+
+async def test_the_sign_in_page_has_a_button_for_each_user_and_shows_what_is_open_to_whom(
+    client: Client, access: Access
+) -> None:
+    access.names = {EVENT: "Rally <1>", OTHER_EVENT: "Cup"}
+    async with client.get("/login", headers={"Cookie": access.sign_in("ana@rally.al")}) as response:
+        page = await response.text()
+    for email in access.users:
+        assert f'name="email" value="{email}"' in page
+    assert "password pw; may watch Rally &lt;1&gt;<" in page
+    links = re.findall(r'href="/map#([^"]+)".*?<p class="soft">([^<;]+)', page)
+    assert links == [(EVENT, "open to you"), (OTHER_EVENT, "not open to you")]
 
 
 async def test_another_path_is_not_found(client: Client) -> None:

@@ -1,16 +1,16 @@
 """A browser, and a stage on which clients meet the service."""
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from processor_live_demo.access import Access
 from processor_live_demo.embedded import free_port
+from tests.integration.clients.chromium import chromium
 from tests.integration.clients.stage import Stage
 from tests.integration.conftest import ANA
 from tests.integration.platform import Platform
@@ -37,16 +37,10 @@ async def page(
     app.router.add_get("/", spa)
     app.router.add_get("/live.js", module)
     origin = str((await aiohttp_server(app)).make_url("")).rstrip("/")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync"],
-        )  # fmt: skip
+    async with chromium() as browser:
         page = await browser.new_page()
         await page.goto(origin)
         yield page, origin
-        await browser.close()
 
 
 @pytest.fixture

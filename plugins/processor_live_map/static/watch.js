@@ -1,0 +1,145 @@
+// Which event is watched, and what stands in the way?
+
+import { createLiveClient } from './live.js'
+
+const AGAIN_MS = 5_000
+
+const REFUSALS = {
+  'forbidden': ['This event is not open to you', 'Whoever runs it can let you in.'],
+  'not-found': ['There is no such event', 'Perhaps the link is an old one.'],
+  'unknown-topic': ['There is no such event', 'The link does not name one.'],
+  'invalid-message': ['There is no such event', 'The link does not name one.'],
+}
+
+/** A watch tells `stage` what to show: `see(snapshot)`, `move(positions)`, `forget()`, `say(status, text)`. */
+export class Watch {
+  #directus
+  #client
+  #picker
+  #notice
+  #stage
+  #signIn
+  #events = []
+  #event = ''
+
+  constructor({ url, directus, picker, notice, stage, signIn }) {
+    this.#directus = directus
+    this.#picker = picker
+    this.#notice = notice
+    this.#stage = stage
+    this.#signIn = signIn
+    this.#client = createLiveClient({ url, isSignedIn: () => directus.isSignedIn() })
+    this.#client.onPosition((positions) => stage.move(positions.filter(({ topic }) => topic === this.#topic)))
+    this.#client.onSnapshot(({ topic, snapshot }) => topic === this.#topic && this.#seen(snapshot))
+    this.#client.onRefusal((error) => error.topic === this.#topic && this.#refused(error))
+    this.#client.onStatus((status, { reason }) => this.#changed(status, reason))
+    picker.addEventListener('change', () => { location.hash = picker.value })
+    addEventListener('hashchange', () => picker.disabled || this.#follow(this.#chosen))
+  }
+
+  get #topic() {
+    return `event:${this.#event}`
+  }
+
+  /** The id of the event that the address names (`/map#<uuid>`), or of the first. */
+  get #chosen() {
+    return location.hash.slice(1) || this.#events[0]?.id
+  }
+
+  /** Ask for the events and watch one. */
+  async begin() {
+    this.#notice.hide()
+    this.#stage.say('connecting', 'Connecting…')
+    try {
+      if (!await this.#directus.isSignedIn()) return this.#signedOut('Who are you?')
+      this.#events = await this.#directus.events()
+    } catch {
+      return this.#unreachable()
+    }
+    if (!this.#chosen) return this.#nothing()
+    this.#picker.replaceChildren(...this.#events.map(({ id, name }) => new Option(name, id)))
+    this.#picker.disabled = false
+    this.#client.connect()
+    this.#follow(this.#chosen)
+  }
+
+  async #follow(event) {
+    if (event === this.#event) return
+    this.#client.unsubscribe(this.#topic)
+    this.#event = event
+    this.#notice.hide()
+    this.#stage.forget()
+    if (![...this.#picker.options].some(({ value }) => value === event)) {
+      this.#picker.add(new Option(`Event ${event.slice(0, 8)}`, event))
+    }
+    this.#picker.value = event
+    document.title = `${this.#picker.selectedOptions[0].text} – live`
+    await this.#subscribe(event)
+  }
+
+  async #subscribe(event) {
+    try {
+      await this.#client.subscribe(`event:${event}`)
+    } catch (error) {
+      if (event === this.#event) this.#refused(error)
+    }
+  }
+
+  #seen(snapshot) {
+    this.#notice.hide()
+    this.#stage.see(snapshot)
+    this.#stage.say('connected', 'Live')
+  }
+
+  #refused({ code }) {
+    if (code === 'closed' || code === 'session-ended') return // the status says why
+    const refusal = REFUSALS[code]
+    const event = this.#event
+    if (refusal) {
+      const other = this.#events.find(({ id }) => id !== event)
+      this.#stage.forget()
+      this.#stage.say('refused', refusal[0])
+      return this.#notice.show(...refusal, {
+        ...(other && { [`Watch ${other.name}`]: () => { location.hash = other.id } }),
+        'Ask again': () => this.#again(),
+        'Sign in as somebody else': this.#signIn,
+      })
+    }
+    this.#stage.say('connecting', 'Asking again…')
+    setTimeout(() => event === this.#event && this.#subscribe(event), AGAIN_MS * (0.5 + Math.random()))
+  }
+
+  #changed(status, reason) {
+    if (status === 'reconnecting') this.#stage.say(status, 'Connection lost. Reconnecting…')
+    if (reason === 'signedOut') this.#signedOut('Your session has ended')
+    if (reason === 'refused') this.#ended()
+  }
+
+  #signedOut(title) {
+    this.#stage.say('closed', 'Signed out')
+    this.#notice.show(title, 'Sign in to see where the devices are.', { 'Sign in': this.#signIn, 'I have signed in': () => this.#again() })
+  }
+
+  #unreachable() {
+    this.#stage.say('closed', 'Out of reach')
+    this.#notice.show('The events cannot be listed', 'The server does not answer as it should.', { 'Try again': () => this.#again() })
+  }
+
+  #nothing() {
+    this.#stage.say('closed', 'No event')
+    this.#notice.show('There is no event for you', 'Nobody has opened one to you yet.', {
+      'Try again': () => this.#again(), 'Sign in as somebody else': this.#signIn,
+    })
+  }
+
+  #ended() {
+    this.#stage.say('closed', 'Ended')
+    this.#notice.show('The server has ended the connection', 'This page seems to be out of date.', { 'Load it anew': () => location.reload() })
+  }
+
+  #again() {
+    this.#client.unsubscribe(this.#topic)
+    this.#event = ''
+    this.begin()
+  }
+}
