@@ -1,0 +1,6 @@
+"""The platform of the integration tests, for what takes minutes."""
+
+from tests.integration.conftest import access, cookie, event, platform, start, topic
+from tests.integration.proxies.conftest import deploy
+
+__all__ = ["access", "cookie", "deploy", "event", "platform", "start", "topic"]
