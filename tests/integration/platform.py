@@ -86,9 +86,9 @@ class Viewer:
     positions: list[Message] = field(default_factory=list)
     """All that came, in order."""
 
-    async def receive(self) -> Message:
+    async def receive(self, patience_s: float = EVENTUALLY_SECONDS) -> Message:
         """Return the next message."""
-        async with asyncio.timeout(EVENTUALLY_SECONDS):
+        async with asyncio.timeout(patience_s):
             message: Message = json.loads(await self.socket.receive_str())
         if message["type"] == "position":
             self.positions.append(message)
@@ -124,9 +124,9 @@ class Viewer:
             pass
         return message
 
-    async def close_code(self) -> int | None:
+    async def close_code(self, patience_s: float = EVENTUALLY_SECONDS) -> int | None:
         """Read to the end and return the server's close code."""
-        async with asyncio.timeout(EVENTUALLY_SECONDS):
+        async with asyncio.timeout(patience_s):
             while (await self.socket.receive()).type not in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED}:
                 pass
         return self.socket.close_code
