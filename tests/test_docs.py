@@ -100,7 +100,7 @@ def test_the_readme_names_the_plugins_that_are_installed() -> None:
 
 
 def test_every_file_that_the_documents_link_to_exists() -> None:
-    documents = ("README.md", "CHANGELOG.md", "client/README.md")
+    documents = ("README.md", "CHANGELOG.md", "client/README.md", "deploy/README.md")
     for document in (*map(ROOT.joinpath, documents), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
