@@ -22,6 +22,7 @@ HEAD = """<!doctype html>
            color: #fff; font: inherit; font-weight: 600; cursor: pointer }
   .soft { opacity: .75 }
 </style>
+<main>
 """
 
 

@@ -5,7 +5,7 @@ import { eastOf, southOf } from './mercator.js'
 import { Room } from './room.js'
 
 const HEIGHT_PX = 16
-const OFFSET_PX = 6
+const OFFSET_PX = 9 // more than a square of room.js: a name is not in the way of its own dot
 const DOT_PX = 4
 
 /** Return the layer, and what it has written where: `{layer, written}`. @param theme returns the colours of the moment */
@@ -29,7 +29,7 @@ function paint(context, view, marks, theme) {
   const placed = marks.map((mark) => ({ ...mark, x: mark.x * view.scale - view.left, y: mark.y * view.scale - view.top }))
   for (const { x, y } of placed.filter(({ isWater }) => !isWater)) {
     dot(context, x, y, theme)
-    room.take(x - DOT_PX, y - DOT_PX, 2 * DOT_PX, 2 * DOT_PX)
+    room.take(x, y, 1, 1)
   }
   for (const mark of placed) {
     context.font = mark.isWater ? `italic 500 12px ${theme.font}` : `600 12px ${theme.font}`

@@ -30,9 +30,9 @@ ROAD = {
 }
 MINUTE_MS = 60_000
 
-# Where the middle of all that is painted of devices is, from the middle of the map, in pixels; null when nothing is.
+# How far the middle of all markers and of what is written beside them is from that of the map; null when there is none.
 CENTRE = """() => {
-    const canvas = document.querySelector('.leaflet-devices-pane canvas')
+    const canvas = document.querySelector('.leaflet-devices-pane canvas:last-child')
     const {width, height} = canvas
     const copy = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true})
     copy.drawImage(canvas, 0, 0)
