@@ -85,7 +85,7 @@ def test_an_unknown_plugin_is_named_and_so_are_those_there_are(package: Package)
     package("strange", "odd = stranger:three")
     line = refusal("od")
     assert "there is no plugin 'od'" in line
-    assert "authorization, fanout, odd, routing" in line
+    assert "authorization, fanout, map, odd, routing" in line
 
 
 def test_a_plugin_that_two_packages_bring_must_be_named_in_full(package: Package) -> None:
