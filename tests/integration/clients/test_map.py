@@ -34,6 +34,7 @@ MINUTE_MS = 60_000
 # How far the middle of all markers, which alone have colours, is from that of the map, in pixels; null without any.
 CENTRE = """() => {
     const canvas = document.querySelector('.leaflet-devices-pane canvas:last-child')
+    if (!canvas) return null
     const {width, height} = canvas
     const copy = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true})
     copy.drawImage(canvas, 0, 0)
