@@ -41,7 +41,7 @@ async def test_whatever_comes_instead_of_an_answer_viewers_go_on_and_new_ones_ar
 ) -> None:
     platform.database.register(event, IMEI)
     live = await platform.start(
-        DIRECTUS_AUTH_TIMEOUT_MS="300", DIRECTUS_AUTHZ_TIMEOUT_MS="300", LIVE_WS_MAX_COMMANDS_PER_SECOND="1000"
+        DIRECTUS_AUTH_TIMEOUT_MS="1000", DIRECTUS_AUTHZ_TIMEOUT_MS="1000", LIVE_WS_MAX_COMMANDS_PER_SECOND="1000"
     )
     viewer, there = await live.viewer(cookie), await live.viewer(cookie)
     await viewer.snapshot(topic)
