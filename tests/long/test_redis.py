@@ -136,10 +136,9 @@ class Away:
 @pytest.fixture
 async def away(
     platform: Platform, start: Start, own_redis: OwnRedis, redis: Redis, database: Database, event: str, topic: str,
-    cookie: str, monkeypatch: pytest.MonkeyPatch,
+    cookie: str,
 ) -> Away:  # fmt: skip
     """It is already away when the test begins; devices are registered."""
-    monkeypatch.setattr("tests.integration.platform.EVENTUALLY_SECONDS", PATIENCE_SECONDS)
     database.register(event, *[str(number) for number in range(DEVICES)])
     await redis.acl_setuser("live", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all"])
     url = urlsplit(own_redis.url)
@@ -170,7 +169,7 @@ async def test_a_backlog_of_a_million_is_read_through_and_only_the_newest_of_eac
         await away.back()
         shown: dict[str, int] = {}
         while shown != newest:
-            position = await away.viewer.position()
+            position = await away.viewer.receive(PATIENCE_SECONDS)
             shown[position["deviceId"]] = position["ts"]
         took = time.monotonic() - began
     assert took < LONG_SECONDS
@@ -189,7 +188,8 @@ async def test_a_batch_of_payloads_of_a_megabyte_is_survived_and_forgotten(
     await platform.trackers.report("1", ts)
     async with asking(platform.session, f"{away.health}/healthz") as seconds:
         await away.back()
-        await away.viewer.until("1", ts)
+        while (await away.viewer.receive(PATIENCE_SECONDS))["ts"] != ts:
+            pass
     assert max(seconds) < RESPONSIVE_SECONDS
     assert memory_mb(away.process, "VmHWM") - before < 2 * BATCH_MB
     assert memory_mb(away.process, "VmRSS") - before < SMALL_MB
