@@ -28,7 +28,11 @@ def main() -> None:
     """Run the command line. Raises `SystemExit`: 1 when a position was lost or nothing could be measured."""
     if sys.argv[1:] and sys.argv[1] in OTHERS:
         OTHERS[sys.argv[1]](sys.argv[2:])
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the live channel on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures the live channel on this machine.",
+        epilog="Two more that take longer: python -m bench soak --help, python -m bench isolation --help.",
+    )
     default = [name for name in SCENARIOS if name != "smoke"]
     parser.add_argument(
         "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; default: all but smoke"
