@@ -1,0 +1,206 @@
+"""The core alone, moved on by single turns of the event loop: stream, database, Directus, and clients that lag."""
+
+import asyncio
+import json
+from collections import defaultdict
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from processor_live.app import make_app
+from processor_live.command_queue import CommandQueue
+from processor_live.connection import Connection
+from processor_live.endpoint import LAGGARDS, SUBSCRIPTIONS
+from processor_live.hub import HUB
+from processor_live.position import Position, Row
+from processor_live.protocol import Verdict
+from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from tests.core.wire import Client, Message
+
+TOPICS = ("event:1", "event:2")
+DEVICES = ("d1", "d2", "d3")
+CLIENTS = 3
+THRESHOLD_BYTES = 60
+"""Less than any message: who stops reading lags after the next one, and is served one at a time."""
+
+_asking: ContextVar[Connection] = ContextVar("asking")
+"""Whose command is being carried out."""
+
+
+def fix(device: str, ts: int) -> Position:
+    """Return a position whose coordinates tell nothing."""
+    return Position(device, 41.5, 19.5, ts)
+
+
+@dataclass
+class Spectator:
+    """One client, and what it has said."""
+
+    client: Client
+    queue: CommandQueue
+    said: list[str] = field(default_factory=list)
+    """The ids of its commands, in order."""
+
+    @property
+    def answers(self) -> list[Message]:
+        """What it has been answered."""
+        return [message for message in self.client.messages if message["type"] != "position"]
+
+
+class World:
+    """The real hub, connections, queues and subscriptions; everything around them happens when the test says so."""
+
+    def __init__(self) -> None:
+        app = make_app({"LIVE_PLUGINS": ",", "LIVE_WS_MAX_COMMANDS_PER_SECOND": "10000"})
+        self.hub = app[HUB]
+        self.laggards = app[LAGGARDS]
+        self.subscriptions = app[SUBSCRIPTIONS]
+        app[ROUTE].fill(lambda device: self.routes.get(device, ()))
+        app[AUTHORIZE].fill(self._authorize)
+        app[SNAPSHOT].fill(self._snapshot)
+        self.registered: dict[str, set[str]] = {topic: {"d1", "d2"} for topic in TOPICS}
+        """The devices of each topic, as the database has them."""
+        self.routes: dict[str, tuple[str, ...]] = {}
+        self.rows: defaultdict[str, dict[int, bool]] = defaultdict(dict)
+        """The database: for each device, which `ts` it has and whether that row is flagged faulty."""
+        self.clock = 10
+        """What the `ts` of records are counted from."""
+        self.ever_flagged: set[str] = set()
+        """The devices that an operator has ever flagged a row of."""
+        self.database_is_down = False
+        self.verdict: Verdict | None = Verdict.ALLOW
+        """Directus; None when its plugin raises."""
+        self.facts: defaultdict[str, set[int]] = defaultdict(set)
+        """What of each device the stream has shown, or rows that went into a snapshot."""
+        self.returned: dict[tuple[str, str], int] = {}
+        """For a device that is back in a topic: the newest of it when it came back."""
+        self.reads: defaultdict[tuple[Connection, str], list[list[Row]]] = defaultdict(list)
+        """What each subscription got from the database."""
+        self.spectators = [self._spectator(number) for number in range(CLIENTS)]
+        self.gone: list[Spectator] = []
+        """Those who have hung up."""
+        self._flushing: asyncio.Task[None] | None = None
+        self._rerouting: asyncio.Task[None] | None = None
+        self._leaving: list[asyncio.Task[None]] = []
+        self.refresh()
+
+    def _spectator(self, number: int) -> Spectator:
+        client = Client(threshold=THRESHOLD_BYTES, lag=self.laggards.add, inflates=number > 0)
+        return Spectator(client, CommandQueue(client.connection, self.subscriptions.execute, 10_000))
+
+    async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
+        _asking.set(connection)
+        await asyncio.sleep(0)
+        if self.verdict is None:
+            raise RuntimeError("the authorization plugin has a bug")
+        return self.verdict
+
+    async def _snapshot(self, topic: str) -> list[Row]:
+        rows = [self._row(device) for device in sorted(self.registered[topic])]
+        for _ in range(3):  # it takes a while to get here from the database
+            await asyncio.sleep(0)
+        if self.database_is_down:
+            self.reads[_asking.get(), topic].append([])
+            raise TimeoutError
+        self.reads[_asking.get(), topic].append(rows)
+        for row in rows:
+            if row.position is not None:
+                self.facts[row.device_id].add(row.position.ts)
+        return rows
+
+    def _row(self, device: str) -> Row:
+        rows = self.rows[device]
+        good = [ts for ts, faulty in rows.items() if not faulty]
+        return Row(device, fix(device, max(good)) if good else None, max(rows, default=None))
+
+    # What can happen.
+
+    def publish(self, device: str, early: int) -> None:
+        """Let the stream show a position that is news, late or a duplicate."""
+        self.clock += 1
+        ts = self.clock - early
+        self.facts[device].add(ts)
+        self.hub.publish(fix(device, ts))
+
+    def store(self, device: str, early: int, faulty: bool) -> None:  # noqa: FBT001 - an operator's flag
+        """Let the database have a row, perhaps ahead of the stream; or change the flag of one."""
+        self.rows[device][self.clock - early] = faulty
+        if faulty:
+            self.ever_flagged.add(device)
+
+    def register(self, topic: str, device: str) -> None:
+        self.registered[topic] ^= {device}
+
+    def refresh(self) -> None:
+        """Swap the routing table, as the plugin does, unless that is still being done."""
+        if self._rerouting is None or self._rerouting.done():
+            for device in DEVICES:
+                topics = tuple(topic for topic in TOPICS if device in self.registered[topic])
+                for topic in set(topics) - set(self.routes.get(device, topics)):
+                    self.returned[topic, device] = max(self.facts[device], default=0)
+                self.routes[device] = topics
+            self._rerouting = asyncio.create_task(self.hub.reroute())
+
+    def flush(self) -> None:
+        """Begin a flush, unless one is under way."""
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self.hub.flush())
+
+    def look(self) -> None:
+        self.laggards.look(asyncio.get_running_loop().time())
+
+    def set_database(self, down: bool) -> None:  # noqa: FBT001 - a state
+        self.database_is_down = down
+
+    def set_verdict(self, verdict: Verdict | None) -> None:
+        self.verdict = verdict
+
+    def say(self, number: int, kind: str, topic: str) -> None:
+        spectator = self.spectators[number]
+        id_ = str(len(spectator.said))
+        spectator.said.append(id_)
+        spectator.queue.put(json.dumps({"type": kind, "topic": topic, "id": id_}))
+
+    def stall(self, number: int) -> None:
+        self.spectators[number].client.transport.stall()
+
+    def read(self, number: int, size: int) -> None:
+        self.spectators[number].client.transport.read(size)
+
+    def read_all(self, number: int) -> None:
+        self.spectators[number].client.transport.read_all()
+
+    def hang_up(self, number: int) -> None:
+        """Let a client close its window, and another one come in its place."""
+        spectator, self.spectators[number] = self.spectators[number], self._spectator(number)
+        self.gone.append(spectator)
+        spectator.client.transport.close()
+        self._leaving.append(asyncio.create_task(self._leave(spectator)))
+
+    async def _leave(self, spectator: Spectator) -> None:
+        await spectator.queue.close()
+        await self.subscriptions.leave_all(spectator.client.connection)
+        self.laggards.discard(spectator.client.connection)
+
+    # What follows in the end.
+
+    async def settle(self) -> None:
+        """Let everybody read, and everything that has begun come to its end."""
+        for number in range(CLIENTS):
+            self.read_all(number)
+        while any(len(each.answers) < len(each.said) for each in self.spectators):
+            await asyncio.sleep(0)
+            self.look()
+        for task in (self._rerouting, self._flushing, *self._leaving):
+            if task is not None:
+                await task
+        self.refresh()
+        await asyncio.gather(*[task for task in (self._rerouting,) if task is not None])
+        await self.hub.flush()
+        while any(each.client.connection.lagging for each in self.spectators):
+            self.look()
+
+    async def end(self) -> None:
+        """Let everybody hang up."""
+        for number in range(CLIENTS):
+            self.hang_up(number)
+        await asyncio.gather(*self._leaving)
