@@ -5,7 +5,6 @@ after a quiet moment goes at once, the rest wait in the stream, and a slow reade
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -178,8 +177,7 @@ class Fanout:
                 await self._group.close()
         except (RedisError, OSError) as error:
             log.warning("group.left_behind error=%r", one_line(error))
-        with contextlib.suppress(RedisError, OSError):  # over TLS a frozen server does not even say goodbye
-            await redis.aclose(close_connection_pool=True)
+        await redis.aclose(close_connection_pool=True)
 
     async def run(self) -> None:
         """Read for ever; whatever becomes of Redis, come back with back-off and go on after the last entry read."""
