@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import isolation, report
+from bench import report
 from bench.crowd import SOURCE, BenchError, compiled
+from bench.isolation import command as isolation
 from bench.measurement import Measurement, measure
 from bench.peer import PEERS, set_up_peer
 from bench.scenario import SCENARIOS, Scenario

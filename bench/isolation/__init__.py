@@ -1,0 +1,1 @@
+"""Does the live channel slow the durable writer down, or cost it a record?"""
