@@ -38,11 +38,11 @@ WITH device AS (
 SELECT device.imei, newest.ts_ms, shown.ts_ms, shown.latitude, shown.longitude, shown.speed, shown.angle, {attributes}
 FROM device
 LEFT JOIN LATERAL (
-    SELECT ts_ms FROM ({recent}) AS recent WHERE {credible} ORDER BY ts DESC LIMIT 1
+    SELECT ts, ts_ms FROM ({recent}) AS recent WHERE {credible} ORDER BY ts DESC LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
     SELECT *
-    FROM ({recent}) AS recent
+    FROM ({recent_of_newest}) AS recent
     WHERE {credible}
       AND faulty IS NOT TRUE
       AND latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180  -- NaN is above every number
@@ -51,11 +51,15 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS shown ON true
 """
-"""Two index probes per device, LATERAL because DISTINCT ON would read every device's whole history."""
+"""Two index probes per device, LATERAL because DISTINCT ON would read every device's whole history.
+
+Where the table is in chunks of a day, the first looks for the device in chunk after chunk, back in time; the second
+begins where the first has ended. The day before a race most devices have been silent for months, some for ever.
+"""
 RECENT = """
         SELECT *, round(extract(epoch FROM date_trunc('milliseconds', ts)) * 1000)::bigint AS ts_ms
         FROM positions
-        WHERE device_id = device.imei AND ts > 'epoch' AND ts <= now() + interval '60 seconds'
+        WHERE device_id = device.imei AND ts > 'epoch' AND ts <= {until}
         ORDER BY ts DESC
         LIMIT 10000
     """
@@ -99,7 +103,12 @@ def setup(app: web.Application) -> None:
 
 def query_with(*, attributes: bool) -> str:
     """Return the query, whose one parameter is the event's id."""
-    return QUERY.format(attributes=ATTRIBUTES if attributes else "NULL", recent=RECENT, credible=CREDIBLE)
+    return QUERY.format(
+        attributes=ATTRIBUTES if attributes else "NULL",
+        recent=RECENT.format(until="now() + interval '60 seconds'"),
+        recent_of_newest=RECENT.format(until="newest.ts"),
+        credible=CREDIBLE,
+    )
 
 
 def row_of(  # noqa: PLR0913, PLR0917 - one argument for each column

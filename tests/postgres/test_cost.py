@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from processor_live_postgres.routing import Routing
 from processor_live_postgres.snapshot import query_with
 from tests.core.wire import metric
 from tests.postgres.conftest import rows
-from tests.postgres.history import BEGIN, cost_of, drive
+from tests.postgres.history import BEGIN, DAY_SECONDS, cost_of, cut, drive
 from tests.running import app_with
 from tests.servers import Database
 
@@ -58,6 +59,30 @@ def test_a_device_whose_clock_has_always_been_ahead_is_not_read_to_the_beginning
     drive(database, "1", 20_000, ahead=120)
     database.execute("ANALYZE")
     assert cost_of(database, event).rows == 10_000
+
+
+@pytest.fixture
+def in_chunks(postgres_server_url: str) -> Iterator[Database]:
+    """A database of its own, with 20 days of `positions`, on each of which somebody drove."""
+    with Database.created_on(postgres_server_url) as url, closing(Database(url)) as database:
+        cut(database, days=20)
+        for day in range(20):
+            drive(database, "elsewhere", 500, first=BEGIN + day * DAY_SECONDS)
+        yield database
+
+
+@pytest.mark.parametrize(
+    ("day", "chunks"), [(19, 1 + 1), (5, 15 + 1), (None, 20)], ids=["drives", "has been silent", "has never been heard"]
+)
+def test_a_table_in_chunks_of_a_day_is_looked_through_back_to_the_newest_row_and_only_once(
+    in_chunks: Database, day: int | None, chunks: int
+) -> None:
+    event = in_chunks.add_event()
+    in_chunks.register(event, "1")
+    if day is not None:
+        drive(in_chunks, "1", 500, first=BEGIN + day * DAY_SECONDS)
+    in_chunks.execute("ANALYZE")
+    assert sum(times for _, times in cost_of(in_chunks, event).probes) == chunks
 
 
 async def test_two_thousand_who_come_within_a_second_cost_a_handful_of_queries(
