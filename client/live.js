@@ -40,6 +40,7 @@ const PROBE = 'probe' // the topic that is none
 
 const CLOSED = 1000
 const LOST = 1006
+const RESTART = 1012
 const SESSION_ENDED = 4401
 const FAULTS = [1002, 1007, 1008, 1009] // the client's: it would only make them again
 const PASSING = ['error', 'timeout', 'rate-limited']
@@ -152,7 +153,7 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
     if (FAULTS.includes(code)) return end('closed', { code, reason: 'refused' })
     if (code === SESSION_ENDED && disowned) return signedOut()
     if (code === SESSION_ENDED) open() // the browser may hold a newer cookie
-    else alarm('retry', backOff(failures++), retry)
+    else alarm('retry', backOff(code === RESTART ? 0 : failures++), retry) // a goodbye is no failure
     become('reconnecting', { code })
   }
 

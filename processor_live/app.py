@@ -18,6 +18,7 @@ from processor_live.handshake import ENDPOINT_ROUTE, PATHS, check_handshake
 from processor_live.health import HEALTH, Health, make_health_app
 from processor_live.hub import HUB, Hub
 from processor_live.laggards import Laggards
+from processor_live.opening import open_when_warm
 from processor_live.seats import SEATS, Seats
 from processor_live.settings import ENVIRON, SETTINGS, Settings, load
 from processor_live.signals import add_signals
@@ -71,6 +72,7 @@ def make_app(environ: Mapping[str, str]) -> web.Application:
     run_in_background(app, "laggards", app[LAGGARDS].run)
     app.on_shutdown.append(drain)
     plugins.install(app, settings.plugins)
+    app.on_startup.append(open_when_warm)
     return app
 
 

@@ -4,6 +4,7 @@ One `Check` for everything that can degrade. Its changes are logged once, its st
 an operator who sees one of the three sees all.
 """
 
+import asyncio
 import dataclasses
 import logging
 
@@ -26,14 +27,20 @@ class Check:
     _told: bool = dataclasses.field(default=False, init=False)
     """Whether the log says that it is failing; a problem from the start is only waiting to be solved."""
 
+    been_good: asyncio.Event = dataclasses.field(default_factory=asyncio.Event, init=False)
+    """Set once it has been good, whatever comes later."""
+
     def __post_init__(self) -> None:
         metrics.CHECKS.labels(self.name).set(self.problem is None)
+        if self.problem is None:
+            self.been_good.set()
 
     def good(self) -> None:
         """Say that all is well; logged when it was not."""
         if self.problem is not None:
             self.problem = None
             self._told = False
+            self.been_good.set()
             metrics.CHECKS.labels(self.name).set(1)
             log.info("check.good check=%s", self.name)
 
@@ -70,6 +77,12 @@ class Health:
         if any(check.critical for check in failing):
             return "unready"
         return "degraded" if failing else "ready"
+
+    async def warm(self) -> None:
+        """Wait until everything critical has been good once."""
+        for check in self._checks:
+            if check.critical:
+                await check.been_good.wait()
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 when new clients are welcome (ready or degraded), else 503; the body says what is wrong."""

@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from unittest.mock import patch
 
 from aiohttp import web
 
+from processor_live import opening
 from processor_live.app import make_app
 from processor_live.health import HEALTH
 
@@ -22,9 +24,10 @@ def app_with(plugin: str, **environ: str) -> web.Application:
 
 @asynccontextmanager
 async def running(app: web.Application) -> AsyncIterator[web.Application]:
-    """Run an application without a socket of its own."""
+    """Run an application without a socket of its own: nobody can come, so it need not be warm."""
     runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
+    with patch.object(opening, "PATIENCE_SECONDS", 0):
+        await runner.setup()
     try:
         yield app
     finally:

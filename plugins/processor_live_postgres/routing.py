@@ -86,7 +86,6 @@ class Routing:
         self._table = table
         DEVICES.set(len(table))
         LOADED.set_to_current_time()
-        self._loaded.good()
         if table:
             self._refreshed.good()
         else:
@@ -95,6 +94,7 @@ class Routing:
         if changed:
             log.info("routing.changed devices=%d", len(table))
             await self._hub.reroute()
+        self._loaded.good()  # not before: whoever subscribes now is shown what the stream has shown
 
     def _watch_orphans(self) -> None:
         """Judge the share of orphans since the last time."""

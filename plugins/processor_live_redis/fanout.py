@@ -188,9 +188,10 @@ class Fanout:
                 await self._group.open()
                 if not self._warmed:
                     await self._warm()
+                block_ms = None  # at first: that the stream is being read is known before something comes
                 while True:
-                    await self._step()
-                    pause = shortest
+                    await self._step(block_ms)
+                    pause, block_ms = shortest, self._settings.block_ms
                     self._reading.good()
             except (RedisError, OSError, InstanceTakenError) as error:
                 self._reading.failing(one_line(error))
@@ -215,11 +216,14 @@ class Fanout:
         self._warmed = True
         log.info("stream.warmed devices=%d", len(devices))
 
-    async def _step(self) -> None:
-        """Read once and publish; then, unless there is more, wait until the hub may write again."""
+    async def _step(self, block_ms: int | None) -> None:
+        """Read once and publish; then, unless there is more, wait until the hub may write again.
+
+        For the first entry it waits at most `block_ms`, not at all if that is None.
+        """
         loop = asyncio.get_running_loop()
         count = self._at_once(self._settings.batch_size)
-        entries = await self._group.read(count, self._settings.block_ms)
+        entries = await self._group.read(count, block_ms)
         began = loop.time()
         full = len(entries) == count
         if not full:

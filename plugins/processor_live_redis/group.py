@@ -111,8 +111,8 @@ class Group:
             limit -= len(page)
             top = b"(" + page[-1][0]
 
-    async def read(self, count: int, block_ms: int) -> list[Entry]:
-        """Return the next entries, at most `count`, after at most `block_ms`; none when nothing came.
+    async def read(self, count: int, block_ms: int | None) -> list[Entry]:
+        """Return the next entries, at most `count`, after at most `block_ms` (None: at once); none when nothing came.
 
         Raises `redis.RedisError`, `OSError` or `InstanceTakenError`: then `open` the group anew.
         """

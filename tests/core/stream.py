@@ -69,9 +69,11 @@ class Reader:
             limit -= 1
             yield entry
 
-    async def read(self, count: int, block_ms: int) -> list[Entry]:
+    async def read(self, count: int, block_ms: int | None) -> list[Entry]:
         await self._ask()
         if self._given == len(self._stream.entries):
+            if block_ms is None:
+                return []
             self._stream.news.clear()
             try:
                 async with asyncio.timeout(block_ms / 1000):

@@ -133,10 +133,9 @@ class Viewer:
 
 
 @dataclass
-class Live:
-    """One running instance of the service."""
+class Served:
+    """The service, wherever it runs and whatever stands before it."""
 
-    app: web.Application
     url: str
     platform: "Platform"
 
@@ -160,6 +159,13 @@ class Live:
     async def viewer(self, cookie: str, **options: Any) -> Viewer:  # noqa: ANN401 - as aiohttp has them
         """Connect somebody who is signed in."""
         return await self.platform.viewer(f"{self.url}/ws-live", cookie, **options)
+
+
+@dataclass
+class Live(Served):
+    """One instance of the service that runs in this process."""
+
+    app: web.Application
 
     async def readiness(self) -> tuple[int, Message]:
         """Return what `/readyz` says."""
@@ -208,7 +214,7 @@ class Platform:
         self.runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return Live(app, f"http://127.0.0.1:{runner.addresses[0][1]}", self)
+        return Live(f"http://127.0.0.1:{runner.addresses[0][1]}", self, app)
 
     async def close(self) -> None:
         """Let all viewers leave, then stop all instances: nobody is left who would not answer a goodbye."""

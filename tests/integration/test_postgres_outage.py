@@ -180,8 +180,9 @@ async def test_a_password_that_is_changed_and_a_role_that_is_full(begin: Begin, 
 
 
 async def test_a_service_that_starts_without_a_table_is_unready_until_it_is_there(
-    platform: Platform, database: Database, event: str, topic: str, cookie: str
+    platform: Platform, database: Database, event: str, topic: str, cookie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("processor_live.opening.PATIENCE_SECONDS", 0.3)
     database.register(event, PARKED)
     database.add_position(PARKED, moment(now_ms()))
     database.execute("ALTER TABLE entries RENAME TO mislaid")

@@ -28,7 +28,7 @@ async def test_sigterm_says_goodbye_destroys_the_group_and_exits_0(
         port = free_port()
         process = await start("-m", "aiohttp.web", "-H", "127.0.0.1", "-P", str(port), "processor_live.app:init")
     await logged(process, r"group\.created")
-    await logged(process, r"check\.good check=fanout")
+    await logged(process, r"live\.open status=ready")
     viewer = await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie)
     await viewer.snapshot(topic)
     ts = now_ms()

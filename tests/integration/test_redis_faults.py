@@ -47,6 +47,7 @@ def diary() -> Iterator[Diary]:
 def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the service: what the 30 seconds of a frozen Redis take is a long test's question."""
     monkeypatch.setattr("processor_live_redis.fanout.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("processor_live.opening.PATIENCE_SECONDS", 0.3)
 
 
 Fault = Callable[[OwnRedis, Redis], AbstractAsyncContextManager[None]]
@@ -148,6 +149,7 @@ async def test_without_redis_at_the_start_viewers_are_served_from_the_database_u
         live = await platform.start_unready()
         await diary.line(FAILING)
         await diary.line("check.good check=routing")
+        await diary.line("live.cold")
         async with asyncio.timeout(PATIENCE_SECONDS):
             viewer = await live.viewer(cookie)
             assert (await viewer.snapshot(topic))["1"]["ts"] == ts

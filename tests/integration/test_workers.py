@@ -20,7 +20,7 @@ async def test_every_worker_delivers_everything_and_sigterm_stops_them_all(
     process = await start(*SERVE, "--workers", str(WORKERS), METRICS_PORT="0")
     port = (await logged(process, rf"live\.listening host=127\.0\.0\.1 port=(\d+) workers={WORKERS}"))[1]
     for _ in range(WORKERS):
-        await logged(process, r"check\.good check=fanout")
+        await logged(process, r"live\.open")
     assert len(await redis.xinfo_groups(stream)) == WORKERS
     # the kernel chooses a worker by the client's port: with so many, one without a viewer is one in 2 ** 15
     viewers = [await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie) for _ in range(16)]
@@ -47,11 +47,11 @@ async def test_a_worker_that_dies_is_started_again(
     port = (await logged(process, r"live\.listening .* port=(\d+) workers"))[1]
     pids = [int((await logged(process, r"worker\.started worker=\d pid=(\d+)"))[1]) for _ in range(WORKERS)]
     for _ in range(WORKERS):
-        await logged(process, r"check\.good check=fanout")
+        await logged(process, r"live\.open")
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
         await logged(process, r"worker\.died worker=\d status=-9 again_in_s=1\.0")
-        await logged(process, r"check\.good check=fanout")
+        await logged(process, r"live\.open")
     viewer = await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie)
     assert await viewer.snapshot(topic) == {}
 

@@ -14,7 +14,7 @@ from processor_live.slots import ROUTE
 from processor_live_postgres import database as database_module
 from processor_live_postgres.routing import SUSPICIOUS_SAMPLE, Routing
 from tests.core.wire import Client, metric
-from tests.running import Diary, app_with, problem, running
+from tests.running import Diary, app_with, problem, running, until
 from tests.servers import Database
 
 
@@ -108,6 +108,17 @@ async def test_until_the_table_is_read_the_service_is_unready(
     assert app[HEALTH].status == "unready"
     await routing.refresh()
     assert app[HEALTH].status == "ready"
+
+
+async def test_when_the_service_is_ready_a_topic_has_all_that_the_stream_has_shown_before(
+    app: web.Application, routing: Routing, database: Database, event: str
+) -> None:
+    database.register(event, "1")
+    app[HUB].publish(Position("1", 41.5, 19.5, 1))
+    refreshing = asyncio.create_task(routing.refresh())
+    await until(lambda: app[HEALTH].status == "ready")
+    assert len(app[HUB].join(Client().connection, f"event:{event}", ())) == 1
+    await refreshing
 
 
 async def test_an_empty_table_degrades(app: web.Application, routing: Routing, database: Database, event: str) -> None:

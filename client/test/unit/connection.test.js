@@ -79,7 +79,21 @@ test('a connection that is open for less than 30 s forgives nothing', async (t) 
   assert.equal(await world.untilNextSocket(), 1_000)
 })
 
-for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4000]) {
+test('a goodbye is no failure: after 1012 it comes back within a second, however often', async (t) => {
+  const world = new World(t)
+  world.random = 0.999
+  world.live.connect()
+  for (let restarts = 0; restarts < 5; restarts++) {
+    world.socket.opens()
+    world.socket.ends(1012)
+    assert.deepEqual(world.told.at(-1), { status: 'reconnecting', code: 1012 })
+    assert.equal(await world.untilNextSocket(), 1_000)
+  }
+  world.socket.ends(1006)
+  assert.equal(await world.untilNextSocket(), 1_000)
+})
+
+for (const code of [1000, 1001, 1005, 1006, 1011, 1013, 4000]) {
   test(`after ${code} it comes back with back-off`, async (t) => {
     const world = new World(t).follow()
     world.socket.ends(code)

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from processor_live_demo import embedded
 from processor_live_demo.child import Child
-from tests.integration.platform import Live, Platform
+from tests.integration.platform import Platform, Served
 from tests.integration.proxies import shipped
 from tests.integration.proxies.front import ADDRESS, Front
 from tests.integration.proxies.shipped import Changes, Proxy, Site
@@ -36,7 +36,7 @@ async def deploy(platform: Platform) -> AsyncIterator[Deploy]:
     """Deploys the SPA, Directus and instances of the service behind a proxy."""
     async with AsyncExitStack() as stack:
 
-        async def before(proxy: Proxy, *instances: Live, changes: Changes = UNCHANGED) -> Front:
+        async def before(proxy: Proxy, *instances: Served, changes: Changes = UNCHANGED) -> Front:
             # short, for the path of Caddy's socket; pytest's own are not
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="processor-live-tests-")))
             shipped.prepare(home)
@@ -53,6 +53,6 @@ async def deploy(platform: Platform) -> AsyncIterator[Deploy]:
                 return started[-1]
 
             port = stack.enter_context(embedded._listening(child, lambda child, _: shipped.is_ready(child)))
-            return Front(instances[0].app, f"https://127.0.0.1:{port}", replace(platform, session=session), started[-1])
+            return Front(f"https://127.0.0.1:{port}", replace(platform, session=session), started[-1])
 
         yield before

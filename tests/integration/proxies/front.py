@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from processor_live_demo.access import COOKIE_NAME
 from processor_live_demo.child import Child
-from tests.integration.platform import Live, Viewer
+from tests.integration.platform import Served, Viewer
 
 ADDRESS = "127.0.0.2"
 """Where the browsers are: not where the proxy is."""
 
 
 @dataclass
-class Front(Live):
+class Front(Served):
     """A proxy before the platform, its URL the origin; its own session trusts the certificate and has ADDRESS."""
 
     proxy: Child
