@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import time_ns
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -40,8 +40,9 @@ class Interrupted(Redis):
 async def interrupted(redis_url: str) -> AsyncIterator[Interrupted]:
     """A reaper's client."""
     async with Interrupted.from_url(redis_url, protocol=2) as client:
-        client.before, client.after = {}, {}
-        yield client
+        reaper = cast("Interrupted", client)
+        reaper.before, reaper.after = {}, {}
+        yield reaper
 
 
 async def test_a_group_that_another_has_just_reaped_does_not_keep_the_other_dead_from_being_reaped(
