@@ -4,22 +4,20 @@ import argparse
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from processor_live.app import init, make_app
-from processor_live.failure import cannot_listen
-from processor_live.settings import SETTINGS, Settings
-from processor_live.workers import Workers, end_with_parent, shared_socket
+from processor_live.lifeline import held
+from processor_live.listening import BACKLOG, alone, shared
+from processor_live.settings import SETTINGS
+from processor_live.workers import Workers
 
 log = logging.getLogger("processor_live")  # not `__main__`
 
 INTERRUPTED = 130
 """128 and the number of the signal, as shells have it."""
-BACKLOG = 4_096
-"""Handshakes that may wait to be accepted: a restart brings every spectator at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,10 +64,10 @@ def serve(*, worker: bool) -> None:
     app = init()
     settings = app[SETTINGS]
     if worker:
-        app.cleanup_ctx.append(end_with_parent)
-        sock = shared_socket(settings)
+        app.cleanup_ctx.append(held)
+        sock = shared(settings)
     else:
-        sock = listen(settings)
+        sock = alone(settings)
     log.info("live.listening host=%s port=%d", *sock.getsockname()[:2])
     web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG)
 
@@ -84,16 +82,6 @@ def serve_together(count: int) -> None:
         return await workers.run()
 
     raise SystemExit(asyncio.run(run()))
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Return the bound socket of the live port. Raise `StartError` when it cannot be had."""
-    host, port = settings.ws_host, settings.ws_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise cannot_listen("LIVE_WS", host, port, error) from None
 
 
 def check() -> None:

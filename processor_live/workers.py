@@ -1,23 +1,21 @@
 """How do several processes serve one port? `processor-live serve --workers N`
 
 The kernel shares out the connections (`SO_REUSEPORT`). Each worker is a service of its own, with an INSTANCE_ID, hence
-a consumer group, and a METRICS_PORT of its own; this process only starts them, starts them again and stops them.
+a consumer group, and a METRICS_PORT of its own; this process only starts them, ends who freezes, starts them again and
+stops them.
 """
 
 import asyncio
 import logging
-import os
 import secrets
 import signal
-import socket
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from asyncio.subprocess import Process
+from collections.abc import Mapping
 from contextlib import suppress
 
-from aiohttp import web
-
-from processor_live.failure import cannot_listen
+from processor_live.lifeline import Lifeline
+from processor_live.listening import reserved
 from processor_live.settings import Settings, load
 
 log = logging.getLogger(__name__)
@@ -30,39 +28,12 @@ GRACE_SECONDS = 10.0
 COMMAND = (sys.executable, "-m", "processor_live", "serve", "--worker")
 
 
-def shared_socket(settings: Settings) -> socket.socket:
-    """Return a socket bound to the live port, which other workers may share. Raise `StartError` if it cannot be had."""
-    host, port = settings.ws_host, settings.ws_port
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise cannot_listen("LIVE_WS", host, port, error) from None
-    return sock
-
-
-async def end_with_parent(_: web.Application) -> AsyncIterator[None]:
-    """In a worker, stop when the process that watches over it is gone, however it went: its end of stdin closes."""
-    loop = asyncio.get_running_loop()
-
-    def parent_gone() -> None:
-        loop.remove_reader(sys.stdin)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    loop.add_reader(sys.stdin, parent_gone)
-    yield
-    loop.remove_reader(sys.stdin)
-
-
 class Workers:
     """`count` workers that serve the port of `settings`, which are those of `environ`."""
 
     def __init__(self, count: int, settings: Settings, environ: Mapping[str, str]) -> None:
         """Raise `StartError` when the port cannot be had or a worker's own settings are bad."""
-        self._reserved = shared_socket(settings)  # not listening: it only keeps the port ours, also when it was 0
+        self._reserved = reserved(settings)
         self.port: int = self._reserved.getsockname()[1]
         self._count = count
         self._settings = settings
@@ -101,12 +72,14 @@ class Workers:
         pause = shortest
         while True:
             started = loop.time()
-            # a session of its own: a Ctrl-C in the terminal is for this process, which passes it on
-            process = await asyncio.create_subprocess_exec(
-                *COMMAND, stdin=PIPE, env=self._environ_of(number), start_new_session=True
-            )
-            log.info("worker.started worker=%d pid=%d", number, process.pid)
-            status = await self._end_of(process)
+            with Lifeline() as lifeline:
+                # a session of its own: a Ctrl-C in the terminal is for this process, which passes it on
+                process = await asyncio.create_subprocess_exec(
+                    *COMMAND, stdin=lifeline.workers_end.fileno(), env=self._environ_of(number), start_new_session=True
+                )
+                lifeline.workers_end.close()
+                log.info("worker.started worker=%d pid=%d", number, process.pid)
+                status = await self._end_of(process, lifeline)
             if self._stopping.is_set():
                 return status
             pause = shortest if loop.time() - started > longest else min(2 * pause, longest)
@@ -116,15 +89,19 @@ class Workers:
                     await self._stopping.wait()
                 return 0  # there is nothing to stop
 
-    async def _end_of(self, process: Process) -> int:
-        """Wait for the end of a worker, and bring it about when all are to stop; return its exit status."""
-        stopping = asyncio.create_task(self._stopping.wait())
+    async def _end_of(self, process: Process, lifeline: Lifeline) -> int:
+        """Wait for the end of a worker, and bring it about when it freezes or all are to stop; return its status."""
         end = asyncio.create_task(process.wait())
-        await asyncio.wait({stopping, end}, return_when=asyncio.FIRST_COMPLETED)
-        if not end.done():
+        silence = asyncio.create_task(lifeline.falls_silent())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({end, silence, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done() and not end.done():
             process.terminate()
             await asyncio.wait({end}, timeout=self._stop_seconds)
+        elif silence.done():
+            log.error("worker.silent pid=%d", process.pid)
         if not end.done():
             process.kill()
+        silence.cancel()
         stopping.cancel()
         return await end

@@ -102,6 +102,7 @@ class Group:
         top = newest or b"+"
         bottom = b"-" if oldest_ms is None else str(max(oldest_ms, 0)).encode()
         while limit > 0:
+            await self._stay_alive_if_due()  # the tail may be long and the line slow, and nothing is read meanwhile
             answer = await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, at_once))
             page = cast("list[Entry]", answer)
             for entry in page:
@@ -116,8 +117,7 @@ class Group:
 
         Raises `redis.RedisError`, `OSError` or `InstanceTakenError`: then `open` the group anew.
         """
-        if asyncio.get_running_loop().time() >= self._alive_until_refresh:
-            await self._stay_alive()
+        await self._stay_alive_if_due()
         answer = await self._redis.xreadgroup(
             self._name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
         )
@@ -129,8 +129,12 @@ class Group:
     async def _claim(self) -> bool:
         """Make this instance's liveness key ours, before the group exists that it protects; as `_stay_alive`."""
         with contextlib.suppress(ResponseError):  # it says why in a moment, if it still cannot write
-            await self._redis.set(self._name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS)
+            await self._take(self._name)
         return await self._stay_alive()
+
+    async def _stay_alive_if_due(self) -> None:
+        if asyncio.get_running_loop().time() >= self._alive_until_refresh:
+            await self._stay_alive()
 
     async def _stay_alive(self) -> bool:
         """Renew the liveness key, and look after the dead. Return whether Redis lets us write."""
@@ -153,12 +157,30 @@ class Group:
 
     async def _reap(self) -> None:
         """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
-        with contextlib.suppress(ResponseError):  # no stream yet, or another instance was quicker
-            for group in await self._redis.xinfo_groups(self._stream):
-                name = group["name"].decode(errors="replace")
-                if name.startswith(self._prefix) and await self._is_dead(name):
-                    await self._redis.xgroup_destroy(self._stream, name)
+        groups: Any = []
+        with contextlib.suppress(ResponseError):  # no stream yet
+            groups = await self._redis.xinfo_groups(self._stream)
+        for group in groups:
+            name = group["name"].decode(errors="replace")
+            if name.startswith(self._prefix):
+                with contextlib.suppress(ResponseError):  # another instance was quicker
+                    await self._bury_if_dead(name)
+
+    async def _bury_if_dead(self, name: str) -> None:
+        """Destroy a group if its instance is dead: with the key in our hand, or it could come back to life meanwhile.
+
+        Who comes with that name in this moment finds it taken, and tries again.
+        """
+        if await self._is_dead(name) and await self._take(name):
+            try:
+                if await self._redis.xgroup_destroy(self._stream, name):
                     log.info("group.reaped group=%s", name)
+            finally:
+                await self._redis.delete(name + ":alive")
+
+    async def _take(self, name: str) -> bool:
+        """Return whether a group's liveness key was nobody's and is ours now."""
+        return bool(await self._redis.set(name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS))
 
     async def _is_dead(self, name: str) -> bool:
         """Return whether nobody renews a group's key, nor reads from it: in a full Redis the living have no keys.

@@ -83,6 +83,17 @@ async def test_workers_end_with_the_process_that_watches_over_them(start: Start,
     assert await redis.xinfo_groups(stream) == []
 
 
+async def test_a_second_service_is_refused_with_the_line_of_a_busy_port(start: Start) -> None:
+    """It would quietly be given half of the viewers."""
+    first = await start(*SERVE, "--workers", str(WORKERS))
+    port = (await logged(first, r"live\.listening .* port=(\d+) workers"))[1]
+    second = await start(*SERVE, "--workers", str(WORKERS), LIVE_WS_PORT=port)
+    _, log = await second.communicate()
+    (line,) = log.decode().splitlines()
+    assert line.startswith(f"processor-live: cannot listen on LIVE_WS_HOST '127.0.0.1', LIVE_WS_PORT {port}: Address")
+    assert second.returncode == 1
+
+
 @pytest.mark.parametrize("workers", ["0", "-1", "many"])
 async def test_a_bad_number_of_workers_is_wrong_usage(start: Start, workers: str) -> None:
     process = await start(*SERVE, "--workers", workers)
