@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from processor_live.app import init, make_app
+from processor_live.app import LAST_REQUEST_SECONDS, init, make_app
 from processor_live.failure import cannot_listen
 from processor_live.settings import SETTINGS, Settings
 from processor_live.workers import Workers, end_with_parent, shared_socket
@@ -71,7 +71,7 @@ def serve(*, worker: bool) -> None:
     else:
         sock = listen(settings)
     log.info("live.listening host=%s port=%d", *sock.getsockname()[:2])
-    web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG)
+    web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG, shutdown_timeout=LAST_REQUEST_SECONDS)
 
 
 def serve_together(count: int) -> None:

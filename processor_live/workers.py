@@ -71,6 +71,7 @@ class Workers:
             load(Settings, self._environ_of(number))
         self._stop_seconds = settings.drain_timeout_ms / 1000 + GRACE_SECONDS
         self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
 
     def _environ_of(self, number: int) -> dict[str, str]:
         """Return the environment of the next process that is this worker.
@@ -89,10 +90,14 @@ class Workers:
         """Run until SIGTERM or SIGINT; return the status to exit with: 0 when all workers stopped cleanly."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._heed)
         with self._reserved:
             statuses = await asyncio.gather(*(self._keep(number) for number in range(self._count)))
         return int(any(statuses))
+
+    def _heed(self) -> None:
+        """Take a signal: the first one means stop, another one hurry."""
+        (self._hurrying if self._stopping.is_set() else self._stopping).set()
 
     async def _keep(self, number: int) -> int:
         """Keep one worker running until all are to stop; return its exit status."""
@@ -118,13 +123,23 @@ class Workers:
 
     async def _end_of(self, process: Process) -> int:
         """Wait for the end of a worker, and bring it about when all are to stop; return its exit status."""
-        stopping = asyncio.create_task(self._stopping.wait())
         end = asyncio.create_task(process.wait())
-        await asyncio.wait({stopping, end}, return_when=asyncio.FIRST_COMPLETED)
+        await _first(end, self._stopping, None)
         if not end.done():
             process.terminate()
-            await asyncio.wait({end}, timeout=self._stop_seconds)
+            await _first(end, self._hurrying, self._stop_seconds)
+        if not end.done() and self._hurrying.is_set():
+            process.terminate()
+            await asyncio.wait([end], timeout=GRACE_SECONDS)
         if not end.done():
+            log.error("worker.killed pid=%d: it has not stopped in time", process.pid)
             process.kill()
-        stopping.cancel()
-        return await end
+        status = await end
+        return 0 if status == -signal.SIGTERM else status  # it was starting: there was nobody to say goodbye to
+
+
+async def _first(end: asyncio.Task[int], event: asyncio.Event, timeout_s: float | None) -> None:
+    """Wait for the end or the event, whichever comes first."""
+    told = asyncio.create_task(event.wait())
+    await asyncio.wait([end, told], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
