@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from processor_live.app import init, make_app
+from processor_live.app import LAST_REQUEST_SECONDS, init, make_app
 from processor_live.lifeline import held
 from processor_live.listening import BACKLOG, alone, shared
 from processor_live.settings import SETTINGS
@@ -69,7 +69,7 @@ def serve(*, worker: bool) -> None:
     else:
         sock = alone(settings)
     log.info("live.listening host=%s port=%d", *sock.getsockname()[:2])
-    web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG)
+    web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG, shutdown_timeout=LAST_REQUEST_SECONDS)
 
 
 def serve_together(count: int) -> None:

@@ -3,8 +3,11 @@
 `init` is for `python -m aiohttp.web -H HOST -P PORT processor_live.app:init`; `make_app` for everybody else.
 """
 
+import asyncio
 import logging
+import math
 import os
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiohttp import web
@@ -12,13 +15,14 @@ from aiohttp import web
 from processor_live import plugins
 from processor_live.background import run_in_background
 from processor_live.doorman import keep_the_door
-from processor_live.endpoint import CONNECTIONS, LAGGARDS, SUBSCRIPTIONS, drain, live
+from processor_live.endpoint import CONNECTIONS, LAGGARDS, LEISURE, SUBSCRIPTIONS, drain, live
 from processor_live.failure import cannot_listen
-from processor_live.handshake import ENDPOINT_ROUTE, PATHS, check_handshake
+from processor_live.handshake import ENDPOINT_ROUTE, NEWCOMERS, PATHS, check_handshake
 from processor_live.health import HEALTH, Health, make_health_app
 from processor_live.hub import HUB, Hub
 from processor_live.laggards import Laggards
 from processor_live.opening import open_when_warm
+from processor_live.patience import Patience
 from processor_live.seats import SEATS, Seats
 from processor_live.settings import ENVIRON, SETTINGS, Settings, load
 from processor_live.signals import add_signals
@@ -27,12 +31,23 @@ from processor_live.subscription import Subscriptions
 
 log = logging.getLogger(__name__)
 
+LAST_REQUEST_SECONDS = 0.5
+"""What a request may take to come to its end after a stop, and once more after it has been cancelled."""
+
 
 def init(_argv: Sequence[str] = ()) -> web.Application:
     """Return the application for this process's environment, and log as it says. Raise `StartError`."""
     app = make_app(os.environ)
+    app.on_shutdown.insert(0, _hear_impatience)
     log_to_stderr(app[SETTINGS].log_level)
     return app
+
+
+async def _hear_impatience(app: web.Application) -> None:
+    """Let a signal, of which the first one has begun the stop, from now on mean that it is to hurry."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: app[LEISURE].shorten(loop.time()))
 
 
 def log_to_stderr(level: str) -> None:
@@ -55,7 +70,9 @@ def make_app(environ: Mapping[str, str]) -> web.Application:
     app[HEALTH] = Health()
     app[SEATS] = Seats(settings.max_connections, settings.max_connections_per_user)
     app[LAGGARDS] = Laggards(settings.slow_timeout_ms / 1000)
+    app[NEWCOMERS] = {}
     app[CONNECTIONS] = {}
+    app[LEISURE] = Patience(math.inf)
     add_slots(app)
     add_signals(app)
     route = app[ROUTE]
@@ -79,7 +96,7 @@ def make_app(environ: Mapping[str, str]) -> web.Application:
 async def _health_site(app: web.Application) -> AsyncIterator[None]:
     """Serve metrics and health on their own port, reachable also when the live one is full."""
     settings = app[SETTINGS]
-    runner = web.AppRunner(make_health_app(app[HEALTH]), access_log=None)
+    runner = web.AppRunner(make_health_app(app[HEALTH]), access_log=None, shutdown_timeout=LAST_REQUEST_SECONDS)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()

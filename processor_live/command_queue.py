@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from processor_live import metrics, protocol
 from processor_live.connection import Connection
+from processor_live.patience import Patience
 from processor_live.protocol import Command, Disconnect, ErrorCode, InvalidMessageError
 
 log = logging.getLogger(__name__)
@@ -20,22 +21,26 @@ BURST_SECONDS = 2
 PATIENCE_SECONDS = 4.8
 """A command has its answer so long after it came: the SPA gives up on a subscribe after 5 s (docs/contract.md §4)."""
 
-Execute = Callable[[Connection, Command, float], Awaitable[None]]
-"""To carry out and answer a command before a point in time of the event loop."""
+Execute = Callable[[Connection, Command, Patience], Awaitable[None]]
+"""To carry out and answer a command, for as long as the client waits."""
 
 
 class CommandQueue:
     """The commands of one connection: worked on one after another, while the connection goes on reading."""
 
     __slots__ = (
-        "_allowance", "_allowed_at", "_connection", "_execute", "_rate", "_violations", "_waiting", "_worker",
+        "_allowance", "_allowed_at", "_connection", "_execute", "_finishing", "_patience", "_rate", "_violations",
+        "_waiting", "_worker",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, execute: Execute, per_second: int) -> None:
         self._connection = connection
         self._execute = execute
-        self._waiting: list[tuple[Command | InvalidMessageError, float]] = []  # a deque takes 760 bytes, idle or not
+        self._waiting: list[tuple[Command | InvalidMessageError, Patience]] = []  # a deque takes 760 bytes, idle or not
         self._worker: asyncio.Task[None] | None = None
+        self._patience: Patience | None = None
+        """For the command that is being worked on."""
+        self._finishing = False
         self._violations = 0
         self._rate = per_second
         self._allowance = float(per_second * BURST_SECONDS)
@@ -43,7 +48,7 @@ class CommandQueue:
 
     def put(self, message: str | bytes) -> None:
         """Take a message; it is answered when its turn comes, or at once with `rate-limited`."""
-        if self._violations == MAX_VIOLATIONS:
+        if self._finishing or self._violations == MAX_VIOLATIONS:
             return  # the tenth is the last thing that is answered
         item: Command | InvalidMessageError
         try:
@@ -56,11 +61,12 @@ class CommandQueue:
                 metrics.COMMANDS.labels(ErrorCode.RATE_LIMITED.value).inc()
                 self._connection.send(protocol.refused(item, ErrorCode.RATE_LIMITED))
                 return
-        by = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        patience = Patience(asyncio.get_running_loop().time() + PATIENCE_SECONDS)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work(item, by))
+            self._patience = patience
+            self._worker = asyncio.create_task(self._work(item, patience))
         else:
-            self._waiting.append((item, by))
+            self._waiting.append((item, patience))
 
     def _allows(self) -> bool:
         """Take one command off the allowance (a token bucket); False when it is used up."""
@@ -72,25 +78,38 @@ class CommandQueue:
         self._allowance -= 1
         return True
 
-    async def _work(self, item: Command | InvalidMessageError, by: float) -> None:
+    async def _work(self, item: Command | InvalidMessageError, patience: Patience) -> None:
         """Answer `item`, and whatever comes to wait meanwhile."""
         try:
             while self._connection.closing is None:
                 if isinstance(item, Command):
-                    await self._execute(self._connection, item, by)
+                    await self._execute(self._connection, item, patience)
                 else:
                     metrics.COMMANDS.labels(ErrorCode.INVALID_MESSAGE.value).inc()
                     self._connection.send(protocol.misunderstood(item))
                 if not self._waiting:
                     break
-                item, by = self._waiting.pop(0)
+                item, patience = self._waiting.pop(0)
+                self._patience = patience
         except Exception:
             log.exception("command.failed")
             self._connection.close(Disconnect.FAILED)
         finally:
-            self._worker = None
+            self._worker = self._patience = None
         if self._violations == MAX_VIOLATIONS:
             self._connection.close(Disconnect.VIOLATIONS)
+        if self._finishing:
+            self._connection.close(Disconnect.RESTART)
+
+    def finish(self, by: float) -> None:
+        """Take no more, and close with 1012 when all that has come is answered, `by` (loop time) at the latest."""
+        self._finishing = True
+        if self._worker is None:
+            self._connection.close(Disconnect.RESTART)
+            return
+        for patience in (self._patience, *(patience for _, patience in self._waiting)):
+            assert patience is not None  # noqa: S101 - somebody works
+            patience.shorten(by)
 
     async def close(self) -> None:
         """Stop working: the connection is gone."""

@@ -4,6 +4,7 @@
 authentication plugin's middleware makes the fifth; the endpoint makes the sixth.
 """
 
+import asyncio
 import ipaddress
 import random
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from aiohttp import hdrs, web
 from processor_live import metrics
 from processor_live.connection import Identity
 from processor_live.health import HEALTH
-from processor_live.seats import SEAT, SEATS
+from processor_live.seats import SEAT, SEATS, Seat
 from processor_live.settings import SETTINGS
 from processor_live.upgrade import is_upgrade
 
@@ -23,6 +24,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 """Where the authentication plugin says who the client is."""
+NEWCOMERS: web.AppKey[dict[Seat, asyncio.Timeout]] = web.AppKey("newcomers", dict[Seat, asyncio.Timeout])
+"""Those of whom it is not known yet who they are; a stop does not wait for that."""
 ENDPOINT_ROUTE = "live"
 PATHS = ("/ws-live", "/")
 """The second because the development proxy strips the prefix (docs/contract.md §1)."""
@@ -82,7 +85,7 @@ async def check_handshake(request: web.Request, handler: Handler) -> web.StreamR
     refused = _refused(request, seated=seat is not None)
     status = 0
     try:
-        response = await handler(request) if refused is None else refused
+        response = await _admission(request, handler) if refused is None else refused
         status = response.status
     except web.HTTPException as error:  # the other way to answer, in aiohttp
         status = error.status
@@ -93,6 +96,21 @@ async def check_handshake(request: web.Request, handler: Handler) -> web.StreamR
         if seat is not None and status != HTTPStatus.SWITCHING_PROTOCOLS:  # else it is the connection's
             seat.leave()
     return response
+
+
+async def _admission(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Return the handler's answer, or a refusal if the service stops while it is not known who asks."""
+    newcomers, seat = request.app[NEWCOMERS], request[SEAT]
+    try:
+        async with asyncio.timeout(None) as newcomer:
+            newcomers[seat] = newcomer
+            return await handler(request)
+    except TimeoutError:
+        if not newcomer.expired():
+            raise
+        return unavailable("the server is stopping")
+    finally:
+        newcomers.pop(seat, None)
 
 
 def _refused(request: web.Request, *, seated: bool) -> web.Response | None:

@@ -1,5 +1,6 @@
 """Is there room for one more?"""
 
+import asyncio
 from collections import Counter
 
 from aiohttp import web
@@ -12,14 +13,17 @@ class Seats:
         self.limit = limit
         """In all; to be changed before the first is taken."""
         self._limit_per_user = limit_per_user
-        self._taken = 0
+        self.taken = 0
+        """In all."""
         self._taken_by: Counter[str] = Counter()
+        self._emptied: asyncio.Future[None] | None = None
+        """While somebody waits for the last one to be left."""
 
     def take(self) -> "Seat | None":
         """Return a seat, to be left; None when all are taken."""
-        if self._taken >= self.limit:
+        if self.taken >= self.limit:
             return None
-        self._taken += 1
+        self.taken += 1
         return Seat(self)
 
     def take_for(self, user: str) -> bool:
@@ -31,11 +35,19 @@ class Seats:
 
     def give_back(self, user: str | None) -> None:
         """Take a seat back, and let its user have another one."""
-        self._taken -= 1
+        self.taken -= 1
+        if not self.taken and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
         if user is not None:
             self._taken_by[user] -= 1
             if not self._taken_by[user]:
                 del self._taken_by[user]
+
+    async def emptied(self) -> None:
+        """Wait until nobody has one."""
+        while self.taken:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
 
 
 class Seat:

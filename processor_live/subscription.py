@@ -1,6 +1,5 @@
 """How does a client come to follow a topic, and leave it?"""
 
-import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ from processor_live import metrics, protocol
 from processor_live.connection import Connection
 from processor_live.failure import one_line
 from processor_live.hub import HUB
+from processor_live.patience import Patience
 from processor_live.position import Row
 from processor_live.protocol import Command, Disconnect, ErrorCode, Kind, Verdict
 from processor_live.settings import SETTINGS
@@ -30,23 +30,20 @@ class Subscriptions:
         self._unsubscribed = app[UNSUBSCRIBED]
         self._max = app[SETTINGS].max_subscriptions
 
-    async def execute(self, connection: Connection, command: Command, by: float) -> None:
-        """Carry out and answer one command.
-
-        Until `by`, in the event loop's time, the client waits: what is not known by then is answered without.
-        """
+    async def execute(self, connection: Connection, command: Command, patience: Patience) -> None:
+        """Carry out and answer one command; what is not known when the patience is over is answered without."""
         if command.kind is Kind.UNSUBSCRIBE:
             await self._unsubscribe(connection, command)
             return
         with metrics.SUBSCRIBE_SECONDS.time():
-            await self._subscribe(connection, command, by)
+            await self._subscribe(connection, command, patience)
 
-    async def _subscribe(self, connection: Connection, command: Command, by: float) -> None:
+    async def _subscribe(self, connection: Connection, command: Command, patience: Patience) -> None:
         topic = command.topic
         if topic not in connection.topics and len(connection.topics) >= self._max:
             self._refuse(connection, command, ErrorCode.TOO_MANY_SUBSCRIPTIONS)
             return
-        verdict = await self._may_follow(connection, topic, by)
+        verdict = await self._may_follow(connection, topic, patience)
         if verdict.value is not None:
             if verdict is not Verdict.UNDECIDED:
                 await self._leave(connection, topic)  # refused now: what was granted before is gone too
@@ -54,7 +51,7 @@ class Subscriptions:
             if verdict is Verdict.SESSION_ENDED:
                 connection.close(Disconnect.SESSION_ENDED)
             return
-        rows = await self._rows(topic, by)
+        rows = await self._rows(topic, patience)
         held = topic in connection.topics
         # In one go, without an await: G1, G2 and G3 hang on it.
         connection.send(protocol.subscribed(command, self._hub.join(connection, topic, rows)))
@@ -81,21 +78,21 @@ class Subscriptions:
         connection.send(protocol.refused(command, code))
         metrics.COMMANDS.labels(code.value).inc()
 
-    async def _may_follow(self, connection: Connection, topic: str, by: float) -> Verdict:
-        if by <= asyncio.get_running_loop().time():  # it has waited for others in vain; nobody need be asked any more
+    async def _may_follow(self, connection: Connection, topic: str, patience: Patience) -> Verdict:
+        if patience.over:  # it has waited for others in vain; nobody need be asked any more
             return Verdict.UNDECIDED
         try:
-            async with asyncio.timeout_at(by) as patience:
+            async with patience.lasting() as asking:
                 return await self._authorize.answer(connection, topic)
         except Exception:  # a plugin's, whatever it is: fail closed
-            if not patience.expired():
+            if not asking.expired():
                 metrics.PLUGIN_FAILURES.labels("AUTHORIZE").inc()
                 log.exception("authorize.failed")
             return Verdict.UNDECIDED
 
-    async def _rows(self, topic: str, by: float) -> Iterable[Row]:
+    async def _rows(self, topic: str, patience: Patience) -> Iterable[Row]:
         try:
-            async with asyncio.timeout_at(by):
+            async with patience.lasting():
                 return await self._snapshot.answer(topic)
         except Exception as error:  # noqa: BLE001 - a plugin's, whatever it is: fail open
             metrics.SNAPSHOT_FAILURES.inc()

@@ -42,6 +42,7 @@ class Workers:
             load(Settings, self._environ_of(number))
         self._stop_seconds = settings.drain_timeout_ms / 1000 + GRACE_SECONDS
         self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
 
     def _environ_of(self, number: int) -> dict[str, str]:
         """Return the environment of the next process that is this worker.
@@ -60,10 +61,14 @@ class Workers:
         """Run until SIGTERM or SIGINT; return the status to exit with: 0 when all workers stopped cleanly."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._heed)
         with self._reserved:
             statuses = await asyncio.gather(*(self._keep(number) for number in range(self._count)))
         return int(any(statuses))
+
+    def _heed(self) -> None:
+        """Take a signal: the first one means stop, another one hurry."""
+        (self._hurrying if self._stopping.is_set() else self._stopping).set()
 
     async def _keep(self, number: int) -> int:
         """Keep one worker running until all are to stop; return its exit status."""
@@ -93,15 +98,19 @@ class Workers:
         """Wait for the end of a worker, and bring it about when it freezes or all are to stop; return its status."""
         end = asyncio.create_task(process.wait())
         silence = asyncio.create_task(lifeline.falls_silent())
-        stopping = asyncio.create_task(self._stopping.wait())
+        stopping, hurrying = (asyncio.create_task(event.wait()) for event in (self._stopping, self._hurrying))
         await asyncio.wait({end, silence, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stopping.done() and not end.done():
             process.terminate()
-            await asyncio.wait({end}, timeout=self._stop_seconds)
-        elif silence.done():
-            log.error("worker.silent pid=%d", process.pid)
+            await asyncio.wait({end, hurrying}, timeout=self._stop_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hurrying.done() and not end.done():
+            process.terminate()
+            await asyncio.wait({end}, timeout=GRACE_SECONDS)
         if not end.done():
+            why = "it has not stopped in time" if stopping.done() else "it is silent"
+            log.error("worker.killed pid=%d: %s", process.pid, why)
             process.kill()
-        silence.cancel()
-        stopping.cancel()
-        return await end
+        for other in (silence, stopping, hurrying):
+            other.cancel()
+        status = await end
+        return 0 if status == -signal.SIGTERM else status  # it was starting: there was nobody to say goodbye to

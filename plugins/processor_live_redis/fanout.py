@@ -170,13 +170,13 @@ class Fanout:
         """Keep a Redis client; at the end, destroy the group."""
         settings = self._settings
         redis = PatientRedis(pool_of(settings.url), settings.block_ms / 1000 + GRACE_SECONDS)
-        self._group = Group(redis, settings.stream, settings.group_prefix, self._instance, self._liveness)
+        group = self._group = Group(redis, settings.stream, settings.group_prefix, self._instance, self._liveness)
         yield
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._group.close()
+                await group.close()
         except (RedisError, OSError) as error:
-            log.warning("group.left_behind error=%r", one_line(error))
+            log.warning("group.left_behind group=%s error=%r: another start reaps it", group.name, one_line(error))
         await redis.aclose(close_connection_pool=True)
 
     async def run(self) -> None:

@@ -50,7 +50,8 @@ class Group:
         self._stream = stream
         self._prefix = f"{prefix}-"
         self._instance = instance
-        self._name = self._prefix + instance
+        self.name = self._prefix + instance
+        """In Redis."""
         self._token = secrets.token_hex(8).encode()
         self._liveness = liveness
         self._alive_until_refresh = 0.0
@@ -82,12 +83,12 @@ class Group:
         """
         if anew:
             with contextlib.suppress(ResponseError):  # no such stream
-                await self._redis.xgroup_destroy(self._stream, self._name)
+                await self._redis.xgroup_destroy(self._stream, self.name)
         try:
-            await self._redis.xgroup_setid(self._stream, self._name, start)
+            await self._redis.xgroup_setid(self._stream, self.name, start)
         except ResponseError:  # no such group, or no such stream
-            await self._redis.xgroup_create(self._stream, self._name, start, mkstream=True)
-            log.info("group.created group=%s after=%s", self._name, start.decode())
+            await self._redis.xgroup_create(self._stream, self.name, start, mkstream=True)
+            log.info("group.created group=%s after=%s", self.name, start.decode())
 
     async def tail(self) -> bytes:
         """Return the id of the newest entry, `0-0` of an empty stream."""
@@ -119,7 +120,7 @@ class Group:
         """
         await self._stay_alive_if_due()
         answer = await self._redis.xreadgroup(
-            self._name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
+            self.name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
         )
         entries = cast("list[Entry]", answer)
         if entries:
@@ -129,7 +130,7 @@ class Group:
     async def _claim(self) -> bool:
         """Make this instance's liveness key ours, before the group exists that it protects; as `_stay_alive`."""
         with contextlib.suppress(ResponseError):  # it says why in a moment, if it still cannot write
-            await self._take(self._name)
+            await self._take(self.name)
         return await self._stay_alive()
 
     async def _stay_alive_if_due(self) -> None:
@@ -144,7 +145,7 @@ class Group:
             )
         self._alive_until_refresh = asyncio.get_running_loop().time() + LIVENESS_REFRESH_SECONDS
         try:
-            await self._redis.set(self._name + ":alive", self._token, ex=LIVENESS_TTL_SECONDS)
+            await self._redis.set(self.name + ":alive", self._token, ex=LIVENESS_TTL_SECONDS)
         except ResponseError as error:  # out of memory, read-only: reading may still be possible, and is what counts
             self._liveness.failing(one_line(error))
             return False
@@ -153,7 +154,7 @@ class Group:
         return True
 
     async def _is_taken(self) -> bool:
-        return await self._redis.get(self._name + ":alive") not in {None, self._token}
+        return await self._redis.get(self.name + ":alive") not in {None, self._token}
 
     async def _reap(self) -> None:
         """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
@@ -196,9 +197,9 @@ class Group:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
         if self.last is not None and not await self._is_taken():
             with contextlib.suppress(ResponseError):  # no stream, so no group either
-                await self._redis.xgroup_destroy(self._stream, self._name)
-            await self._redis.delete(self._name + ":alive")
-            log.info("group.destroyed group=%s", self._name)
+                await self._redis.xgroup_destroy(self._stream, self.name)
+            await self._redis.delete(self.name + ":alive")
+            log.info("group.destroyed group=%s", self.name)
 
     async def behind_ms(self, far_ms: int) -> int:
         """Return by how much the newest entry is younger than the last one read.

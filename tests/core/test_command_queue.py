@@ -9,6 +9,7 @@ import pytest
 from processor_live import protocol
 from processor_live.command_queue import MAX_VIOLATIONS, MAX_WAITING, PATIENCE_SECONDS, CommandQueue
 from processor_live.connection import Connection
+from processor_live.patience import Patience
 from processor_live.protocol import Command, Disconnect
 from tests.core.wire import Client, metric, until
 
@@ -35,9 +36,9 @@ class Server:
         self.gate.set()
         self.queue = CommandQueue(self.client.connection, self._execute, per_second)
 
-    async def _execute(self, connection: Connection, command: Command, by: float) -> None:
+    async def _execute(self, connection: Connection, command: Command, patience: Patience) -> None:
         self.begun.append(command.topic)
-        self.by.append(by)
+        self.by.append(patience.until)
         if command.topic == "bug":
             raise RuntimeError("a bug of the server")
         await self.gate.wait()

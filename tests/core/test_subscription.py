@@ -11,6 +11,7 @@ from processor_live.app import make_app
 from processor_live.connection import Connection
 from processor_live.endpoint import SUBSCRIPTIONS
 from processor_live.hub import HUB
+from processor_live.patience import Patience
 from processor_live.position import Row
 from processor_live.protocol import Command, Kind, Verdict
 from processor_live.signals import SUBSCRIBED, UNSUBSCRIBED
@@ -73,8 +74,8 @@ class Service:
     async def ask(self, kind: Kind, topic: str, patience_s: float = 60) -> Message:
         """Carry out a command and return its answer, which must be the only message."""
         before = len(self.client.messages)
-        by = asyncio.get_running_loop().time() + patience_s
-        await self.subscriptions.execute(self.client.connection, Command(kind, topic, "7"), by)
+        patience = Patience(asyncio.get_running_loop().time() + patience_s)
+        await self.subscriptions.execute(self.client.connection, Command(kind, topic, "7"), patience)
         (answer,) = self.client.messages[before:]
         assert (answer["topic"], answer["id"]) == (topic, "7")
         return answer
@@ -111,8 +112,8 @@ async def test_a_subscribe_is_authorized_once_then_answered_with_the_snapshot_an
 
 async def test_until_a_plugin_fills_the_slots_every_subscribe_is_forbidden() -> None:
     app, client = make_app({"LIVE_PLUGINS": ","}), Client()
-    by = asyncio.get_running_loop().time() + 60
-    await app[SUBSCRIPTIONS].execute(client.connection, Command(Kind.SUBSCRIBE, EVENT, None), by)
+    patience = Patience(asyncio.get_running_loop().time() + 60)
+    await app[SUBSCRIPTIONS].execute(client.connection, Command(Kind.SUBSCRIBE, EVENT, None), patience)
     assert [message["code"] for message in client.messages] == ["forbidden"]
     assert client.connection.topics == set()
 
