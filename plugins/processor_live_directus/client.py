@@ -1,8 +1,6 @@
 """What does Directus say? (docs/contract.md §6.3)"""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Generic, TypeVar
@@ -11,22 +9,20 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from prometheus_async.aio import time
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from processor_live import ENVIRON, HEALTH, Check, StartError, integer, load, one_line, url
+from processor_live_directus.places import NoPlaceError, Places
 
 CALLS = Counter(
     "live_directus_calls_total",
-    "Calls to Directus by kind and status, `none` when it failed to answer",
+    "Calls to Directus by kind and status, `none` when it failed to answer, `unasked` when there was no free place",
     ["kind", "status"],
 )
 SECONDS = Histogram("live_directus_seconds", "One call to Directus, waiting for a free place included")
-WAITING = Gauge("live_directus_waiting", "Calls under way or waiting for a free place")
 
 MAX_BODY_BYTES = 65_536
 """Answers are some hundred bytes; whoever sends more is not Directus."""
-PATIENCE_SECONDS = 4.8
-"""For a call and its wait together: the SPA gives up on a subscribe after 5 s (docs/contract.md §6.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +114,8 @@ class Question(Generic[_Meaning]):
     kind: str
     read: Callable[[Answer], _Meaning]
     """Raises `NoAnswerError` for an answer that means nothing."""
+    patience_s: float
+    """What it may wait for a free place."""
     newcomer: bool = False
     """Whether it is asked for somebody who is not in yet, and waits behind those who are."""
 
@@ -130,10 +128,8 @@ class Directus:
         self._base_url = settings.base_url.rstrip("/")
         self._check = check
         self._problems: dict[str, str] = {}
-        """By kind of question, why the last one had no answer; without those that had one."""
-        self._places = asyncio.Semaphore(settings.max_concurrency)
-        self._newcomers = asyncio.Semaphore(max(settings.max_concurrency // 2, 1))
-        """Half of the places: in a storm who has got in would else wait behind all who have not, and in vain."""
+        """By kind of question, why the last one had no answer, or was not asked; without those that were well."""
+        self._places = Places(settings.max_concurrency)
         self._session: ClientSession | None = None
 
     async def context(self, _: web.Application) -> AsyncIterator[None]:
@@ -141,6 +137,7 @@ class Directus:
         connector = TCPConnector(limit=self.settings.max_concurrency)
         async with ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as self._session:
             yield
+            await self._places.close()
 
     @time(SECONDS)
     async def get(
@@ -153,17 +150,31 @@ class Directus:
         headers: dict[str, str] = {hdrs.COOKIE: cookie, hdrs.ACCEPT: "application/json"}
         if address:
             headers[hdrs.X_FORWARDED_FOR] = address
-        with WAITING.track_inprogress():
-            try:
-                newcomers = self._newcomers if question.newcomer else nullcontext()
-                async with asyncio.timeout(PATIENCE_SECONDS), newcomers, self._places:
-                    answer = await self._ask(path, headers, timeout_ms)
-                meaning = question.read(answer)
-            except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError
-                status = error.status if isinstance(error, NoAnswerError) else "none"
-                CALLS.labels(question.kind, status).inc()
-                self._note(question.kind, _reason(error))
-                raise NoAnswerError(_reason(error), status) from None
+        waiting = f"{question.kind} waiting"
+        if self._places.any_free(newcomer=question.newcomer):
+            self._note(waiting, None)
+        try:
+            return await self._places.call(
+                lambda: self._call(question, path, headers, timeout_ms),
+                newcomer=question.newcomer,
+                patience_s=question.patience_s,
+            )
+        except NoPlaceError as error:
+            CALLS.labels(question.kind, "unasked").inc()
+            self._note(waiting, str(error))
+            raise NoAnswerError(str(error), "unasked") from None
+
+    async def _call(
+        self, question: Question[_Meaning], path: str, headers: dict[str, str], timeout_ms: int
+    ) -> _Meaning:
+        try:
+            answer = await self._ask(path, headers, timeout_ms)
+            meaning = question.read(answer)
+        except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError
+            status = error.status if isinstance(error, NoAnswerError) else "none"
+            CALLS.labels(question.kind, status).inc()
+            self._note(question.kind, _reason(error))
+            raise NoAnswerError(_reason(error), status) from None
         CALLS.labels(question.kind, str(answer.status)).inc()
         self._note(question.kind, None)
         return meaning

@@ -13,14 +13,14 @@ from processor_live import Check, load, one_line
 from processor_live_demo.access import Access, User
 from processor_live_demo.directus import make_directus
 from processor_live_directus.client import Directus, DirectusSettings, NoAnswerError, Question
-from tests.running import Diary, keeping_a_diary
+from tests.running import EVENTUALLY_SECONDS, Diary, keeping_a_diary
 
 ANA = "ana@rally.al"
 BEN = "ben@rally.al"
 EVENT = "0190a000-0000-7000-8000-0000000000e1"
 OTHER_EVENT = "0190a000-0000-7000-8000-0000000000e2"
 SECRET = "q8zz7secret"
-ANYTHING = Question("users", lambda answer: answer)
+ANYTHING = Question("users", lambda answer: answer, patience_s=EVENTUALLY_SECONDS)
 
 
 @pytest.fixture

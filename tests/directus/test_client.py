@@ -1,6 +1,7 @@
 """Directus is asked once, in time and in the client's name; what is no answer of its own is a failure to answer."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from multidict import CIMultiDict
@@ -10,10 +11,11 @@ from processor_live_demo.access import Access, Handler
 from processor_live_demo.directus import answer, silence
 from processor_live_directus.client import MAX_BODY_BYTES, Answer, Directus, NoAnswerError, Question
 from tests.core.wire import metric
-from tests.directus.conftest import ANA, EVENT, SECRET, Gate, ask, client_of, failure
+from tests.directus.conftest import ANA, ANYTHING, EVENT, SECRET, Gate, ask, client_of, failure
 from tests.running import EVENTUALLY_SECONDS, Diary, until
 
 CALLS = "live_directus_calls_total"
+IMPATIENT = replace(ANYTHING, patience_s=0.1)
 
 
 async def test_what_directus_says_is_read(directus: Directus, access: Access, cookie: str, check: Check) -> None:
@@ -161,7 +163,8 @@ async def test_an_answer_that_the_question_can_make_nothing_of_is_a_failure(
         raise NoAnswerError(f"status {answer.status}", str(answer.status))
 
     before = metric(CALLS, kind="events", status="200")
-    assert (await failure(directus, cookie=cookie, question=Question("events", puzzled))).status == "200"
+    question = Question("events", puzzled, EVENTUALLY_SECONDS)
+    assert (await failure(directus, cookie=cookie, question=question)).status == "200"
     assert metric(CALLS, kind="events", status="200") - before == 1
     assert check.problem == "events: NoAnswerError: status 200"
 
@@ -182,7 +185,7 @@ async def test_so_many_calls_at_the_same_time_and_no_more(directus: Directus, ac
 
 async def test_who_is_in_already_does_not_wait_behind_a_crowd_of_newcomers(directus: Directus, access: Access) -> None:
     gate = access.overrides["users"] = access.overrides["events"] = Gate()
-    newcomer = Question("users", lambda answer: answer, newcomer=True)
+    newcomer = replace(ANYTHING, newcomer=True)
     crowd = [asyncio.create_task(ask(directus, f"session={number}", question=newcomer)) for number in range(20)]
     async with asyncio.timeout(EVENTUALLY_SECONDS):
         await until(lambda: gate.inside == 2)
@@ -194,20 +197,82 @@ async def test_who_is_in_already_does_not_wait_behind_a_crowd_of_newcomers(direc
     assert gate.most <= 4
 
 
-async def test_waiting_for_a_place_ends_with_the_patience_of_a_viewer(
-    directus_url: str, access: Access, check: Check, monkeypatch: pytest.MonkeyPatch
+async def test_waiting_for_a_place_ends_with_the_patience_of_who_asks(
+    directus_url: str, access: Access, check: Check
 ) -> None:
     gate = access.overrides["users"] = Gate()
+    waiting, unasked = metric("live_directus_waiting"), metric(CALLS, kind="users", status="unasked")
     async with client_of(directus_url, check) as directus:
-        first = asyncio.create_task(ask(directus, timeout_ms=60_000))
+        first = asyncio.create_task(ask(directus))
         await gate.entered.wait()
-        with monkeypatch.context() as patch:
-            patch.setattr("processor_live_directus.client.PATIENCE_SECONDS", 0.1)
-            assert (await failure(directus, timeout_ms=60_000)).status == "none"
+        assert (await failure(directus, question=IMPATIENT)).status == "unasked"
         assert len(access.calls) == 1, "who has waited in vain never came to ask"
+        assert metric("live_directus_waiting") - waiting == 1
+        assert metric(CALLS, kind="users", status="unasked") - unasked == 1
         gate.opened.set()
         assert (await first).status == 200
         assert (await ask(directus)).status == 200, "the place is free again"
+
+
+async def test_who_has_a_place_is_not_hurried_by_the_patience_for_one(directus: Directus, access: Access) -> None:
+    """Or all calls of a crowd would be in vain: each begins just before the patience of who asks is over."""
+    gate = access.overrides["users"] = Gate()
+    call = asyncio.create_task(ask(directus, question=IMPATIENT))
+    await gate.entered.wait()
+    await asyncio.sleep(2 * IMPATIENT.patience_s)
+    gate.opened.set()
+    assert (await call).status == 200
+
+
+async def test_who_leaves_makes_no_room_for_another_before_directus_has_done(
+    directus_url: str, access: Access, check: Check
+) -> None:
+    """Directus does not notice: it would work on more and more calls that nobody waits for."""
+    gate = access.overrides["users"] = Gate()
+    answered, waiting = metric(CALLS, kind="users", status="200"), metric("live_directus_waiting")
+    async with client_of(directus_url, check) as directus:
+        call = asyncio.create_task(ask(directus))
+        await gate.entered.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await failure(directus, question=IMPATIENT)
+        assert len(access.calls) == 1
+        assert metric("live_directus_waiting") - waiting == 1, "it is under way"
+        gate.opened.set()
+        assert (await ask(directus)).status == 200
+    assert gate.most == 1
+    assert metric("live_directus_waiting") == waiting
+    assert metric(CALLS, kind="users", status="200") - answered == 2, "all that Directus has answered"
+
+
+async def test_a_service_that_stops_waits_for_no_call(directus_url: str, access: Access, check: Check) -> None:
+    gate = access.overrides["users"] = Gate()
+    async with asyncio.timeout(EVENTUALLY_SECONDS), client_of(directus_url, check) as directus:
+        call = asyncio.create_task(ask(directus, timeout_ms=60_000))
+        await gate.entered.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    gate.opened.set()
+
+
+async def test_a_storm_is_told_once_however_many_are_turned_away_and_answered_in_it(
+    directus_url: str, access: Access, check: Check, diary: Diary
+) -> None:
+    gate = access.overrides["users"] = Gate()
+    async with client_of(directus_url, check) as directus:
+        for call in [asyncio.create_task(ask(directus)) for _ in range(3)]:
+            await gate.entered.wait()
+            gate.entered.clear()
+            await failure(directus, question=IMPATIENT)
+            gate.opened.set()
+            gate.opened.clear()
+            assert (await call).status == 200
+            assert check.problem == "users waiting: no free place within 0.1 s"
+        gate.opened.set()
+        await ask(directus)
+        assert check.problem is None
+    assert [diary.count(f"check.{state} check=directus") for state in ("failing", "good")] == [1, 1]
 
 
 async def test_the_timeout_of_a_call_begins_when_it_has_its_place(
@@ -221,21 +286,6 @@ async def test_the_timeout_of_a_call_begins_when_it_has_its_place(
         assert (await first).status == "none"
         gate.opened.set()
         assert (await second).status == 200
-
-
-async def test_who_is_cancelled_gives_the_place_back_and_counts_as_nothing(
-    directus_url: str, access: Access, check: Check
-) -> None:
-    gate = access.overrides["users"] = Gate()
-    async with client_of(directus_url, check) as directus:
-        call = asyncio.create_task(ask(directus))
-        await gate.entered.wait()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        gate.opened.set()
-        assert (await ask(directus)).status == 200
-    assert check.problem is None
 
 
 @pytest.mark.parametrize("override", [answer(503), answer(200, body=HTML), silence(), None])

@@ -18,7 +18,7 @@ from tests.directus.faults import CHUNKED, HALVES, HANGS, JSON, REFUSALS, raw
 from tests.running import EVENTUALLY_SECONDS, Diary
 
 EVENT_PATH = f"/items/events/{EVENT}?fields=id"
-MAY_READ = Question("events", partial(verdict_in, EVENT))
+MAY_READ = Question("events", partial(verdict_in, EVENT), EVENTUALLY_SECONDS)
 QUOTING: Mapping[str, Handler] = {
     "in half a header": raw(JSON + f"Set-Cookie: session={SECRET}".encode()),
     "in a header that is none": raw(JSON + f"Set-Cookie\1: session={SECRET}\r\n\r\n".encode()),
