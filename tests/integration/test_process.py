@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from processor_live_demo.embedded import free_port
 from processor_live_demo.recorder import GROUP, Recorder
 from tests.integration.platform import Platform, now_ms
-from tests.integration.process import SERVE, Start, logged
+from tests.integration.process import SERVE, Start, first_viewer, logged
 from tests.servers import Database
 
 
@@ -28,8 +28,7 @@ async def test_sigterm_says_goodbye_destroys_the_group_and_exits_0(
         port = free_port()
         process = await start("-m", "aiohttp.web", "-H", "127.0.0.1", "-P", str(port), "processor_live.app:init")
     await logged(process, r"group\.created")
-    await logged(process, r"live\.open status=ready")
-    viewer = await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie)
+    viewer = await first_viewer(platform, process, f"ws://127.0.0.1:{port}/ws-live", cookie)
     await viewer.snapshot(topic)
     ts = now_ms()
     await platform.trackers.report("1", ts)

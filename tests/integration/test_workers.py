@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.integration.platform import Platform, now_ms
-from tests.integration.process import SERVE, Start, logged
+from tests.integration.process import SERVE, Start, first_viewer, logged
 from tests.servers import Database
 
 WORKERS = 2
@@ -51,8 +51,7 @@ async def test_a_worker_that_dies_is_started_again(
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
         await logged(process, r"worker\.died worker=\d status=-9 again_in_s=1\.0")
-        await logged(process, r"live\.open")
-    viewer = await platform.viewer(f"ws://127.0.0.1:{port}/ws-live", cookie)
+        viewer = await first_viewer(platform, process, f"ws://127.0.0.1:{port}/ws-live", cookie)
     assert await viewer.snapshot(topic) == {}
 
 
