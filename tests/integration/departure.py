@@ -1,0 +1,256 @@
+"""What do viewers, newcomers and the operator see of a service that stops?"""
+
+import asyncio
+import json
+import re
+import signal
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from aiohttp import ClientError, ClientSession, web
+
+from processor_live_demo.directus import silence
+from tests.core.stranger import TEXT, UPGRADE, Stranger, close_frame, frame, strangers
+from tests.core.wire import CLOSE
+from tests.integration.platform import EVENTUALLY_SECONDS, Message, Platform, now_ms
+from tests.integration.process import logged
+from tests.running import until
+
+BOUND_SECONDS = 5
+"""What a stop may take beyond LIVE_WS_DRAIN_TIMEOUT_MS (docs/contract.md §3)."""
+DRAIN_SECONDS = 4
+SPREAD_SECONDS = DRAIN_SECONDS - 2
+"""Within which everybody is told: the last one has two seconds to answer."""
+SETTINGS = {
+    "LIVE_WS_DRAIN_TIMEOUT_MS": f"{DRAIN_SECONDS * 1000}",
+    "LIVE_WS_MAX_CONNECTIONS_PER_USER": "1000",
+    "LIVE_WS_BACKPRESSURE_THRESHOLD_BYTES": "1024",
+    "DIRECTUS_AUTH_TIMEOUT_MS": "60000",
+    "DIRECTUS_AUTHZ_TIMEOUT_MS": "60000",
+}
+WATCHING, ASKING, WAITING, UNREADING, ENTERING = 250, 10, 10, 5, 10
+STEP_SECONDS = 0.05
+BULK = 2_000
+"""More positions than the buffers of who does not read take."""
+COMMANDS = ("subscribe", "unsubscribe", "subscribe", "unsubscribe")
+ADMITTED = HTTPStatus.SWITCHING_PROTOCOLS
+NOBODY = 0
+"""The status of a handshake that nobody answers."""
+
+
+async def directus(request: web.Request) -> web.StreamResponse:
+    """Know everybody and allow everything, but never answer the kind of question that the cookie names."""
+    path = request.path
+    if f"hang={path.split('/')[1]}" in request.headers["Cookie"]:
+        return await silence()(request)
+    return web.json_response({"data": {"id": path.rpartition("/")[2]}})
+
+
+def command(type_: str, topic: str, id_: int) -> bytes:
+    """Return a command as a frame."""
+    return frame(TEXT, json.dumps({"type": type_, "topic": topic, "id": str(id_)}).encode())
+
+
+@dataclass
+class Viewer:
+    """Somebody who is in, and reads to the end."""
+
+    stranger: Stranger
+    positions: list[int] = field(default_factory=list)
+    """The `ts` of what came."""
+    answers: list[Message] = field(default_factory=list)
+    code: int | None = None
+    told_at: float = 0.0
+    """When the goodbye came (loop time)."""
+
+    async def watch(self, told: Callable[[], Awaitable[None]]) -> None:
+        """Read to the end, and answer the goodbye when `told()` has been awaited."""
+        while (received := await self.stranger.receive()) is not None:
+            assert self.code is None, "nothing comes after a goodbye"
+            if received.opcode == CLOSE:
+                self.code, self.told_at = int.from_bytes(received.payload[:2]), asyncio.get_running_loop().time()
+                await told()
+                await self.stranger.send(close_frame(self.code))
+            elif (message := json.loads(received.payload))["type"] == "position":
+                self.positions.append(message["ts"])
+            else:
+                self.answers.append(message)
+
+
+@dataclass
+class Service:
+    """A process that serves, or several behind one port."""
+
+    process: Process
+    port: int
+    health_ports: list[int]
+    session: ClientSession
+    log: list[str]
+
+    @property
+    def url(self) -> str:
+        """Where viewers connect."""
+        return f"ws://127.0.0.1:{self.port}/ws-live"
+
+    async def statuses(self) -> list[str]:
+        """Return what each `/readyz` says, and its HTTP status."""
+        answers = []
+        for port in self.health_ports:
+            async with self.session.get(f"http://127.0.0.1:{port}/readyz") as response:
+                answers.append(f"{response.status} {(await response.json())['status']}")
+        return answers
+
+    async def metric(self, name: str) -> float:
+        """Return what a metric says, of all processes together."""
+        total = 0.0
+        for port in self.health_ports:
+            async with self.session.get(f"http://127.0.0.1:{port}/metrics") as response:
+                total += sum(map(float, re.findall(rf"^{name} (\S+)$", await response.text(), re.MULTILINE)))
+        return total
+
+    async def until(self, name: str, value: float) -> None:
+        """Wait until a metric has a value."""
+        async with asyncio.timeout(EVENTUALLY_SECONDS):
+            while await self.metric(name) != value:  # noqa: ASYNC110 - it is about another process
+                await asyncio.sleep(STEP_SECONDS)
+
+    async def knock(self, cookie: str) -> int:
+        """Ask for a WebSocket and return the status of the answer."""
+        headers = {"Cookie": cookie, **dict(line.split(": ") for line in UPGRADE)}
+        try:
+            async with self.session.get(f"http://127.0.0.1:{self.port}/ws-live", headers=headers) as response:
+                return response.status
+        except (ClientError, ConnectionError):
+            return NOBODY
+
+    async def end(self, within_s: float) -> str:
+        """Wait for the end, which must be a good one, and return the log."""
+        async with asyncio.timeout(within_s):
+            _, rest = await self.process.communicate()
+        log = "".join(self.log) + rest.decode()
+        assert self.process.returncode == 0, log
+        assert "Traceback" not in log, log
+        return log
+
+
+async def serving(process: Process, session: ClientSession, port: int | None = None, workers: int = 1) -> Service:
+    """Wait until a process, or each of its workers, reads the stream; it logs its port unless that is given."""
+    log: list[str] = []
+    if port is None:
+        port = int((await logged(process, r"live\.listening host=\S+ port=(\d+)", log))[1])
+    health, reading = r"health\.listening host=\S+ port=(\d+)", r"check\.good check=fanout"
+    while any(len(re.findall(sign, "".join(log))) < workers for sign in (health, reading)):
+        await logged(process, f"{health}|{reading}", log)
+    return Service(process, port, [int(port) for port in re.findall(health, "".join(log))], session, log)
+
+
+class Crowd:
+    """All who are there when a service stops, and are in the middle of something."""
+
+    def __init__(self, service: Service, platform: Platform, cookie: str, topic: str, flood: str) -> None:
+        """On `topic` device 1 drives; on `flood` device 2, so much that who does not read it falls behind."""
+        self._service = service
+        self._platform = platform
+        self._cookie = cookie
+        self._topic = topic
+        self._flood = flood
+        self._watching: list[Viewer] = []
+        self._asking: list[Viewer] = []
+        """Those who have just asked for several things."""
+        self._waiting: list[Viewer] = []
+        """Those who have, too, but Directus does not answer the first question about them."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sent: list[int] = []
+        """The `ts` of what device 1 has sent."""
+        self._knocks: list[int] = []
+        """The answers to newcomers."""
+        self._seen: list[list[str]] = []
+        """What `/readyz` says when the first one is told to go, and when the first one is refused."""
+
+    async def see_a_stop(self) -> str:
+        """Stop the service in the middle of it all; see that everybody is served, and return the log."""
+        async with AsyncExitStack() as stack:
+            port, enter = self._service.port, stack.enter_async_context
+            self._watching = [await self._come(each) for each in await enter(strangers(port, WATCHING))]
+            self._asking = [await self._come(each) for each in await enter(strangers(port, ASKING))]
+            self._waiting = [await self._come(each, "items") for each in await enter(strangers(port, WAITING))]
+            unreading = [await self._come(each) for each in await enter(strangers(port, UNREADING, phones=True))]
+            entering = await enter(strangers(port, ENTERING))
+            await self._get_going(unreading, entering)
+            for viewer in (*self._asking, *self._waiting):
+                commands = zip(COMMANDS, (self._topic, self._flood) * 2, range(len(COMMANDS)), strict=True)
+                await viewer.stranger.send(*(command(*each) for each in commands))
+            began = asyncio.get_running_loop().time()
+            self._service.process.send_signal(signal.SIGTERM)
+            log = await self._service.end(DRAIN_SECONDS + BOUND_SECONDS)
+            driving, knocking, *watching = self._tasks
+            driving.cancel()
+            knocking.cancel()
+            await asyncio.gather(*watching)
+            refused = [await stranger.rest() for stranger in entering]
+        self._check(began)
+        assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in refused)
+        return log
+
+    async def _come(self, stranger: Stranger, hang: str = "") -> Viewer:
+        """Come in; no question of the kind `hang` is answered about this one."""
+        assert await stranger.upgrade(f"Cookie: {self._cookie}; hang={hang}") == 101
+        return Viewer(stranger)
+
+    async def _get_going(self, unreading: Sequence[Viewer], entering: Sequence[Stranger]) -> None:
+        """Let everybody begin with what they will be in the middle of."""
+        for viewer in unreading:
+            await viewer.stranger.send(command("subscribe", self._flood, 0))
+        await self._service.until("live_subscriptions", UNREADING)
+        await self._platform.trackers.drive(["2"], now_ms(), BULK)
+        await self._service.until("live_lagging_connections", UNREADING)
+        for stranger in entering:
+            head = ("GET /ws-live HTTP/1.1", "Host: live.rally.al", *UPGRADE, f"Cookie: {self._cookie}; hang=users")
+            await stranger.send("\r\n".join((*head, "", "")).encode())
+        await self._service.until("live_directus_waiting", 1)  # they have the same cookie
+        for viewer in self._watching:
+            await viewer.stranger.send(command("subscribe", self._topic, 0))
+        everybody = (*self._watching, *self._asking, *self._waiting)
+        work = (self._drive(), self._knock(), *(viewer.watch(self._told) for viewer in everybody))
+        self._tasks = [asyncio.create_task(each) for each in work]
+        await until(lambda: all(viewer.positions for viewer in self._watching) and self._knocks)
+
+    async def _drive(self) -> None:
+        while True:
+            self._sent.append(now_ms())
+            await self._platform.trackers.report("1", self._sent[-1])
+            await asyncio.sleep(STEP_SECONDS)
+
+    async def _knock(self) -> None:
+        """Let one newcomer come after the other; look what `/readyz` says when the first one is refused."""
+        while not self._knocks or self._knocks[-1] == ADMITTED:
+            self._knocks.append(await self._service.knock(self._cookie))
+        self._seen.append(await self._service.statuses())
+        while True:
+            self._knocks.append(await self._service.knock(self._cookie))
+            await asyncio.sleep(STEP_SECONDS)
+
+    async def _told(self) -> None:
+        """Look what `/readyz` says when the first one is told to go."""
+        if not any(viewer.code for viewer in self._watching):
+            self._seen.append(await self._service.statuses())
+
+    def _check(self, began: float) -> None:
+        assert {status for statuses in self._seen for status in statuses} == {"503 draining"}
+        admitted = self._knocks.count(ADMITTED)
+        assert self._knocks[:admitted] == [ADMITTED] * admitted, "who comes later is refused"
+        assert {*self._knocks[admitted:]} <= {NOBODY, HTTPStatus.SERVICE_UNAVAILABLE}
+        everybody = (*self._watching, *self._asking, *self._waiting)
+        assert {viewer.code for viewer in everybody} == {1012}
+        told_at = sorted(viewer.told_at - began for viewer in self._watching)
+        assert told_at[3 * WATCHING // 4] - told_at[WATCHING // 4] > SPREAD_SECONDS / 4, "half, if all goes well"
+        for viewer in self._watching:
+            first = self._sent.index(viewer.positions[0])
+            assert viewer.positions == self._sent[first : first + len(viewer.positions)]
+        for viewer in everybody[WATCHING:]:
+            assert [answer["id"] for answer in viewer.answers] == [str(number) for number in range(len(COMMANDS))]
+        assert {viewer.answers[0]["type"] for viewer in self._asking} == {"subscribed"}
+        assert {viewer.answers[0].get("code") for viewer in self._waiting} == {"error"}
