@@ -6,7 +6,7 @@ import re
 import signal
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -37,6 +37,7 @@ BULK = 2_000
 """More positions than the buffers of who does not read take."""
 COMMANDS = ("subscribe", "unsubscribe", "subscribe", "unsubscribe")
 ADMITTED = HTTPStatus.SWITCHING_PROTOCOLS
+DRAINING = "503 draining"
 NOBODY = 0
 """The status of a handshake that nobody answers."""
 
@@ -165,10 +166,10 @@ class Crowd:
         self._tasks: list[asyncio.Task[None]] = []
         self._sent: list[int] = []
         """The `ts` of what device 1 has sent."""
-        self._knocks: list[int] = []
-        """The answers to newcomers."""
-        self._seen: list[list[str]] = []
-        """What `/readyz` says when the first one is told to go, and when the first one is refused."""
+        self._admitted = self._refused = 0
+        """Newcomers."""
+        self._told_one = False
+        """Whether anybody has been told to go."""
 
     async def see_a_stop(self) -> str:
         """Stop the service in the middle of it all; see that everybody is served, and return the log."""
@@ -186,13 +187,12 @@ class Crowd:
             began = asyncio.get_running_loop().time()
             self._service.process.send_signal(signal.SIGTERM)
             log = await self._service.end(DRAIN_SECONDS + BOUND_SECONDS)
-            driving, knocking, *watching = self._tasks
+            driving, *tasks = self._tasks
             driving.cancel()
-            knocking.cancel()
-            await asyncio.gather(*watching)
-            refused = [await stranger.rest() for stranger in entering]
+            await asyncio.gather(*tasks)
+            for stranger in entering:
+                assert (await stranger.rest()).startswith(b"HTTP/1.1 503 ")
         self._check(began)
-        assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in refused)
         return log
 
     async def _come(self, stranger: Stranger, hang: str = "") -> Viewer:
@@ -216,7 +216,7 @@ class Crowd:
         everybody = (*self._watching, *self._asking, *self._waiting)
         work = (self._drive(), self._knock(), *(viewer.watch(self._told) for viewer in everybody))
         self._tasks = [asyncio.create_task(each) for each in work]
-        await until(lambda: all(viewer.positions for viewer in self._watching) and self._knocks)
+        await until(lambda: all(viewer.positions for viewer in self._watching) and self._admitted)
 
     async def _drive(self) -> None:
         while True:
@@ -225,24 +225,29 @@ class Crowd:
             await asyncio.sleep(STEP_SECONDS)
 
     async def _knock(self) -> None:
-        """Let one newcomer come after the other; look what `/readyz` says when the first one is refused."""
-        while not self._knocks or self._knocks[-1] == ADMITTED:
-            self._knocks.append(await self._service.knock(self._cookie))
-        self._seen.append(await self._service.statuses())
-        while True:
-            self._knocks.append(await self._service.knock(self._cookie))
-            await asyncio.sleep(STEP_SECONDS)
+        """Let one newcomer come after the other, until nobody is there who could say how it goes."""
+        said: list[str] = []
+        with suppress(ClientError):
+            while True:
+                answer = await self._service.knock(self._cookie)
+                if answer == ADMITTED:
+                    self._admitted += 1
+                    assert set(said) != {DRAINING}, "where everybody says so nobody gets in any more"
+                else:
+                    self._refused += 1
+                    assert answer in {NOBODY, HTTPStatus.SERVICE_UNAVAILABLE}
+                said = await self._service.statuses()
+                assert answer == ADMITTED or DRAINING in said, "nobody is refused before it is said"
+                await asyncio.sleep(STEP_SECONDS)
 
     async def _told(self) -> None:
-        """Look what `/readyz` says when the first one is told to go."""
-        if not any(viewer.code for viewer in self._watching):
-            self._seen.append(await self._service.statuses())
+        """Take notice that somebody is told to go, and let the first one look what `/readyz` says."""
+        if not self._told_one:
+            self._told_one = True
+            assert DRAINING in await self._service.statuses()
 
     def _check(self, began: float) -> None:
-        assert {status for statuses in self._seen for status in statuses} == {"503 draining"}
-        admitted = self._knocks.count(ADMITTED)
-        assert self._knocks[:admitted] == [ADMITTED] * admitted, "who comes later is refused"
-        assert {*self._knocks[admitted:]} <= {NOBODY, HTTPStatus.SERVICE_UNAVAILABLE}
+        assert self._refused
         everybody = (*self._watching, *self._asking, *self._waiting)
         assert {viewer.code for viewer in everybody} == {1012}
         told_at = sorted(viewer.told_at - began for viewer in self._watching)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -115,3 +116,26 @@ async def test_strangers_who_never_finish_a_request_do_not_hold_up_a_stop(platfo
             await other.send(begun[:40])
         service.process.send_signal(signal.SIGTERM)
         await service.end(BOUND_SECONDS)
+
+
+HANGING_THREAD = """
+import asyncio, threading
+
+lookups = []
+
+def setup(app):
+    async def look_up(_):
+        lookups.append(asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 60))
+    app.on_startup.append(look_up)
+"""
+"""A plugin that does what the system's resolver does when the server of names does not answer."""
+
+
+async def test_a_name_that_is_still_being_looked_up_does_not_hold_up_a_stop(
+    platform: Platform, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING_THREAD, encoding="utf-8")
+    settings = {"LIVE_PLUGINS": "auth,authorization,routing,snapshot,fanout,hanging:setup", "PYTHONPATH": str(tmp_path)}
+    service = await serving(await start(*SERVE, **settings), platform.session)
+    service.process.send_signal(signal.SIGTERM)
+    assert "thread.left_behind thread=blocking_0" in await service.end(BOUND_SECONDS)
