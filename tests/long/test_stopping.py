@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from processor_live_demo.access import Access
 from processor_live_demo.directus import silence
 from processor_live_demo.embedded import free_port
-from tests.integration.departure import BOUND_SECONDS, SETTINGS, Crowd, directus, serving
+from tests.integration.departure import BOUND_SECONDS, PATIENT, see_it_hurry, serving
+from tests.integration.leaving import SETTINGS, Crowd
 from tests.integration.platform import Platform
 from tests.integration.process import SERVE, Start, logged
 from tests.own_postgres import OwnPostgres
 from tests.own_redis import OwnRedis
 
+WATCHING = 500
 WORKERS = 2
 DRAIN_SECONDS = 5
 """Unless set otherwise."""
@@ -24,12 +26,9 @@ DRAIN_SECONDS = 5
 
 @pytest.mark.parametrize("way", ["serve", "serve --workers", "aiohttp.web"])
 async def test_under_load_every_way_to_serve_stops_in_the_same_way(
-    platform: Platform, start: Start, access: Access, redis: Redis, stream: str, cookie: str, topic: str, way: str
+    platform: Platform, start: Start, access: Access, redis: Redis, stream: str, way: str
 ) -> None:
-    flood = platform.database.add_event()
-    platform.database.register(topic.partition(":")[2], "1")
-    platform.database.register(flood, "2")
-    access.overrides = {"users": directus, "events": directus}
+    crowd = Crowd(platform, access, WATCHING)
     if way == "aiohttp.web":
         port = free_port()
         args = ("-m", "aiohttp.web", "-H", "127.0.0.1", "-P", str(port), "processor_live.app:init")
@@ -39,8 +38,7 @@ async def test_under_load_every_way_to_serve_stops_in_the_same_way(
     else:
         process = await start(*SERVE, "--workers", str(WORKERS), **SETTINGS)
         service = await serving(process, platform.session, workers=WORKERS)
-    log = await Crowd(service, platform, cookie, topic, f"event:{flood}").see_a_stop()
-    assert cookie not in log
+    await crowd.see_a_stop(service)
     assert await redis.xinfo_groups(stream) == []
     assert await redis.keys(f"*{stream}*") == [stream]
 
@@ -62,6 +60,33 @@ async def test_it_stops_in_time_though_one_that_it_depends_on_does_not_answer(
         assert (await viewer.answer())["type"] == ("error" if fault == "Directus hangs" else "subscribed")
         assert await viewer.close_code() == 1012
         assert ("left_behind" in await ending) == (fault == "Redis is frozen")
+
+
+async def test_it_stops_in_time_though_redis_is_gone(
+    platform: Platform, start: Start, own_servers: dict[str, str], own_redis: OwnRedis, cookie: str
+) -> None:
+    service = await serving(await start(*SERVE, **own_servers), platform.session)
+    viewer = await platform.viewer(service.url, cookie)
+    own_redis.close()
+    service.process.send_signal(signal.SIGTERM)
+    assert await viewer.close_code() == 1012
+    assert (await service.end(DRAIN_SECONDS + BOUND_SECONDS)).count("group.left_behind group=") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "again"),
+    [((), signal.SIGINT), (("--workers", str(WORKERS)), signal.SIGTERM)],
+    ids=["Ctrl-C", "workers"],
+)
+async def test_a_second_signal_may_be_a_ctrl_c_or_to_the_one_that_watches_over_workers(
+    platform: Platform, start: Start, access: Access, redis: Redis, stream: str, cookie: str, topic: str,
+    args: tuple[str, ...], again: signal.Signals,
+) -> None:  # fmt: skip
+    service = await serving(await start(*SERVE, *args, **PATIENT), platform.session, workers=WORKERS if args else 1)
+    viewer = await platform.viewer(service.url, cookie)
+    access.overrides = {"events": silence()}
+    await see_it_hurry(service, viewer, topic, again)
+    assert await redis.xinfo_groups(stream) == []
 
 
 async def test_a_worker_that_does_not_stop_is_killed(start: Start) -> None:
