@@ -66,10 +66,10 @@ class Service:
                 total += sum(map(float, re.findall(rf"^{name} (\S+)$", await response.text(), re.MULTILINE)))
         return total
 
-    async def until(self, name: str, value: float) -> None:
-        """Wait until a metric has a value."""
+    async def until(self, name: str, least: float) -> None:
+        """Wait until a metric has at least this value."""
         async with asyncio.timeout(EVENTUALLY_SECONDS):
-            while await self.metric(name) != value:  # noqa: ASYNC110 - it is about another process
+            while await self.metric(name) < least:  # noqa: ASYNC110 - it is about another process
                 await asyncio.sleep(POLL_SECONDS)
 
     async def knock(self, cookie: str) -> int:

@@ -118,7 +118,7 @@ class Crowd:
             for viewer in (*self._asking, *self._waiting):
                 commands = zip(COMMANDS, (self._topic, self._flood) * 2, range(len(COMMANDS)), strict=True)
                 await viewer.stranger.send(*(command(*each) for each in commands))
-            began = asyncio.get_running_loop().time()
+            began, began_ms = asyncio.get_running_loop().time(), now_ms()
             self._service.process.send_signal(signal.SIGTERM)
             log = await self._service.end(DRAIN_SECONDS + BOUND_SECONDS)
             driving, *tasks = self._tasks
@@ -127,7 +127,9 @@ class Crowd:
             for stranger in entering:
                 assert (await stranger.rest()).startswith(b"HTTP/1.1 503 ")
         self._check(began)
+        assert self._watching[-1].positions[-1] > began_ms, "who is told later is served until then"
         assert self._cookie not in log
+        assert "left_behind" not in log
 
     async def _come(self, stranger: Stranger, hang: str = "") -> Viewer:
         """Come in; no question of the kind `hang` is answered about this one."""

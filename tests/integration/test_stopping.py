@@ -25,7 +25,9 @@ async def test_under_load_everybody_is_told_and_has_the_answers_that_are_due(
     platform: Platform, start: Start, access: Access, redis: Redis, stream: str
 ) -> None:
     crowd = Crowd(platform, access, WATCHING)
-    await crowd.see_a_stop(await serving(await start(*SERVE, **SETTINGS), platform.session))
+    directus = platform.environ["DIRECTUS_BASE_URL"].replace("127.0.0.1", "localhost")  # to be looked up, in a thread
+    process = await start(*SERVE, **SETTINGS, DIRECTUS_BASE_URL=directus)
+    await crowd.see_a_stop(await serving(process, platform.session))
     assert await redis.xinfo_groups(stream) == []
     assert await redis.keys(f"*{stream}*") == [stream]
 
