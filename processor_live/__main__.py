@@ -12,6 +12,7 @@ from processor_live.app import LAST_REQUEST_SECONDS, init, make_app
 from processor_live.lifeline import held
 from processor_live.listening import BACKLOG, alone, shared
 from processor_live.settings import SETTINGS
+from processor_live.threads import leave_hanging_threads
 from processor_live.workers import Workers
 
 log = logging.getLogger("processor_live")  # not `__main__`
@@ -70,6 +71,7 @@ def serve(*, worker: bool) -> None:
         sock = alone(settings)
     log.info("live.listening host=%s port=%d", *sock.getsockname()[:2])
     web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG, shutdown_timeout=LAST_REQUEST_SECONDS)
+    leave_hanging_threads()
 
 
 def serve_together(count: int) -> None:

@@ -28,6 +28,7 @@ from processor_live.settings import ENVIRON, SETTINGS, Settings, load
 from processor_live.signals import add_signals
 from processor_live.slots import ROUTE, add_slots
 from processor_live.subscription import Subscriptions
+from processor_live.threads import let_threads_end
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ LAST_REQUEST_SECONDS = 0.5
 def init(_argv: Sequence[str] = ()) -> web.Application:
     """Return the application for this process's environment, and log as it says. Raise `StartError`."""
     app = make_app(os.environ)
+    app.cleanup_ctx.insert(0, let_threads_end)
     app.on_shutdown.insert(0, _hear_impatience)
     log_to_stderr(app[SETTINGS].log_level)
     return app

@@ -104,11 +104,10 @@ class CommandQueue:
     def finish(self, by: float) -> None:
         """Take no more, and close with 1012 when all that has come is answered, `by` (loop time) at the latest."""
         self._finishing = True
-        if self._worker is None:
+        if self._patience is None:
             self._connection.close(Disconnect.RESTART)
             return
         for patience in (self._patience, *(patience for _, patience in self._waiting)):
-            assert patience is not None  # noqa: S101 - somebody works
             patience.shorten(by)
 
     async def close(self) -> None:

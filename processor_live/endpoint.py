@@ -138,11 +138,11 @@ async def drain(app: web.Application) -> None:
             await _say_goodbye(app, timeout_s)
     for conversation in [*app[CONNECTIONS].values()]:
         conversation.finish(loop.time())
-    await _ended(app, LAST_WORD_SECONDS)
+    await _ended(app)
     late = [*app[CONNECTIONS]]
     for connection in late:
         connection.cut()
-    await _ended(app, GOODBYE_SECONDS)
+    await _ended(app)
     log.info("drain.ended late=%d", len(late))
 
 
@@ -158,8 +158,8 @@ async def _say_goodbye(app: web.Application, timeout_s: float) -> None:
     await app[SEATS].emptied()
 
 
-async def _ended(app: web.Application, timeout_s: float) -> None:
-    """Wait until everybody is gone, but not for too long."""
+async def _ended(app: web.Application) -> None:
+    """Wait until everybody is gone, but not for long."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(LAST_WORD_SECONDS):
             await app[SEATS].emptied()

@@ -176,7 +176,7 @@ class Fanout:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await group.close()
         except (RedisError, OSError) as error:
-            log.warning("group.left_behind group=%s error=%r: another start reaps it", group.name, one_line(error))
+            log.warning("group.left_behind group=%s error=%r: another instance reaps it", group.name, one_line(error))
         await redis.aclose(close_connection_pool=True)
 
     async def run(self) -> None:

@@ -206,3 +206,27 @@ async def test_closing_an_idle_queue_and_one_whose_work_has_not_begun_is_fine(se
     server.say("1")
     await server.queue.close()
     assert server.begun == []
+
+
+async def test_what_has_come_before_the_end_is_answered_in_its_order_and_then_it_is_closed_with_1012(
+    server: Server,
+) -> None:
+    server.gate.clear()
+    server.say("1", "2")
+    server.queue.put("?")
+    await until(lambda: server.begun == ["1"])
+    by = asyncio.get_running_loop().time() + 1
+    server.queue.finish(by)
+    server.say("too late")
+    assert server.client.connection.closing is None
+    server.gate.set()
+    assert await server.answers(3) == ["1", "2", "invalid-message"]
+    await until(lambda: server.client.connection.closing is not None)
+    assert await server.client.goodbye() == 1012
+    assert server.begun == ["1", "2"]
+    assert server.by[1] == by, "the client waited longer, but there is no more time than that"
+
+
+async def test_an_idle_queue_is_closed_with_1012_at_once(server: Server) -> None:
+    server.queue.finish(asyncio.get_running_loop().time() + 1)
+    assert server.client.connection.closing is Disconnect.RESTART

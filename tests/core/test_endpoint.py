@@ -9,9 +9,13 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
 from processor_live.connection import GOODBYE_SECONDS, Connection
 from processor_live.endpoint import CONNECTIONS, drain
+from processor_live.handshake import Handler
 from processor_live.signals import CONNECTED, DISCONNECTED
 from tests.core.door import COOKIE, Browser, Start
+from tests.core.stranger import UPGRADE
 from tests.core.wire import metric, until
+
+HANDSHAKE = {**COOKIE, **dict(line.split(": ") for line in UPGRADE)}
 
 
 def app_of(browser: Browser) -> web.Application:
@@ -197,3 +201,41 @@ async def test_who_reads_nothing_is_cut_when_the_drain_timeout_is_over(start: St
         resume()
         assert await close_code(socket) == 1006
     assert metric("live_disconnects_total", code="1012") - before == 1
+
+
+async def test_without_any_drain_time_everybody_is_told_nevertheless(start: Start) -> None:
+    browser = await start(LIVE_WS_DRAIN_TIMEOUT_MS="0")
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        _, code = await asyncio.gather(drain(app_of(browser)), close_code(socket))
+        assert code == 1012
+
+
+async def test_who_waits_at_the_door_when_it_stops_is_told_at_once(start: Start) -> None:
+    asked = asyncio.Event()
+
+    @web.middleware
+    async def hang(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody answers")
+
+    browser, before = await start(hang), metric("live_handshakes_total", status="503")
+    knocking = asyncio.create_task(browser.get("/ws-live", headers=HANDSHAKE))
+    await asked.wait()
+    await drain(app_of(browser))
+    async with await knocking as response:
+        assert (response.status, "Retry-After" in response.headers) == (503, True)
+    assert metric("live_handshakes_total", status="503") - before == 1
+
+
+async def test_a_middleware_that_has_timed_out_by_itself_is_no_stop(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    @web.middleware
+    async def late(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+        raise TimeoutError
+
+    browser = await start(late)
+    async with browser.get("/ws-live", headers=HANDSHAKE) as response:
+        assert response.status == 500
+    assert "TimeoutError" in caplog.text

@@ -1,5 +1,7 @@
 """There are so many seats, so many of them for one user, and each is free again when it is left."""
 
+import asyncio
+
 from processor_live.seats import Seat, Seats
 
 
@@ -57,3 +59,15 @@ def test_users_who_are_gone_are_not_remembered() -> None:
     for number in range(100):
         taken(seats, f"user-{number}").leave()
     assert not seats._taken_by
+
+
+async def test_one_can_wait_until_the_last_seat_is_left() -> None:
+    seats = Seats(2, 2)
+    await seats.emptied()
+    first, second = taken(seats), taken(seats)
+    emptied = asyncio.create_task(seats.emptied())
+    for seat in (first, second):
+        await asyncio.sleep(0)
+        assert not emptied.done()
+        seat.leave()
+    await emptied

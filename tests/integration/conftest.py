@@ -4,7 +4,8 @@ import os
 import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar, web
@@ -13,8 +14,11 @@ from redis.asyncio import Redis
 
 from processor_live_demo.access import Access, User
 from processor_live_demo.directus import make_directus
+from processor_live_demo.embedded import cluster
 from tests.integration.platform import Platform, Trackers
 from tests.integration.process import Start
+from tests.own_postgres import OwnPostgres
+from tests.own_redis import OwnRedis
 from tests.running import Diary, keeping_a_diary
 from tests.servers import Database
 
@@ -89,6 +93,20 @@ async def start(platform: Platform) -> AsyncIterator[Start]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
+    """A Postgres of a module's tests alone, which each of them leaves as it was."""
+    with cluster(tmp_path_factory.mktemp("postgres")) as files, closing(OwnPostgres(files)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_servers(own_redis: OwnRedis, own_postgres: OwnPostgres) -> Iterator[dict[str, str]]:
+    """The settings of a service on a Redis and a Postgres that may be treated badly."""
+    with Database.created_on(own_postgres.url) as url:
+        yield {"REDIS_URL": own_redis.url, "POSTGRES_URL": url}
 
 
 @pytest.fixture

@@ -99,3 +99,11 @@ async def test_a_bad_number_of_workers_is_wrong_usage(start: Start, workers: str
     _, log = await process.communicate()
     assert process.returncode == 2
     assert f"{workers!r} is not a whole number of at least 1" in log.decode()
+
+
+async def test_a_stop_while_the_workers_start_is_clean(start: Start) -> None:
+    process = await start(*SERVE, "--workers", str(WORKERS))
+    for _ in range(WORKERS):
+        await logged(process, r"worker\.started")
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
