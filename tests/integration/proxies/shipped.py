@@ -51,7 +51,7 @@ def nginx(site: Site, changes: Changes) -> Child:
     """Return nginx, also for those who are not root."""
     home = site.home
     own = "".join(f"{kind}_temp_path {home}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    instance = "server 127.0.0.1:8081 fail_timeout=1s;"
+    instance = "server 127.0.0.1:8081 max_fails=0;"
     addresses = {
         "http {": f"http {{ access_log off; {own}",
         "listen 443": f"listen 127.0.0.1:{site.port}",

