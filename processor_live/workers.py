@@ -107,8 +107,10 @@ class Workers:
             process.terminate()
             await asyncio.wait({end}, timeout=GRACE_SECONDS)
         if not end.done():
-            why = "it has not stopped in time" if stopping.done() else "it is silent"
-            log.error("worker.killed pid=%d: %s", process.pid, why)
+            if stopping.done():
+                log.error("worker.killed pid=%d: it has not stopped in time", process.pid)
+            else:
+                log.error("worker.silent pid=%d", process.pid)
             process.kill()
         for other in (silence, stopping, hurrying):
             other.cancel()

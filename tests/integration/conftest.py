@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 
 import pytest
-from aiohttp import ClientSession, DummyCookieJar, web
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
@@ -71,7 +71,7 @@ async def platform(
         "METRICS_HOST": "127.0.0.1",
         "METRICS_PORT": "0",
     }
-    async with ClientSession(cookie_jar=DummyCookieJar()) as session:
+    async with ClientSession(connector=TCPConnector(limit=0), cookie_jar=DummyCookieJar()) as session:
         platform = Platform(environ, database, Trackers(redis, stream), session)
         yield platform
         await platform.close()

@@ -1,6 +1,7 @@
 """Several workers behind one port: each delivers everything, and one that dies comes back."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -11,6 +12,10 @@ from tests.integration.process import SERVE, Start, first_viewer, logged
 from tests.servers import Database
 
 WORKERS = 2
+IMPATIENT = (
+    "from processor_live import lifeline; lifeline.SILENT_BEATS = 3; from processor_live.__main__ import main; main()"
+)
+"""Serves; who watches over the workers takes one for frozen after 3 s."""
 
 
 async def test_every_worker_delivers_everything_and_sigterm_stops_them_all(
@@ -39,19 +44,24 @@ async def test_every_worker_delivers_everything_and_sigterm_stops_them_all(
     assert await redis.xinfo_groups(stream) == []
 
 
-async def test_a_worker_that_dies_is_started_again(
-    platform: Platform, start: Start, database: Database, event: str, topic: str, cookie: str
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_worker_that_dies_or_freezes_is_started_again(
+    platform: Platform, start: Start, database: Database, event: str, topic: str, cookie: str, fate: signal.Signals
 ) -> None:
     database.register(event, "1")
-    process = await start(*SERVE, "--workers", str(WORKERS))
+    process = await start("-c", IMPATIENT, "serve", "--workers", str(WORKERS))
     port = (await logged(process, r"live\.listening .* port=(\d+) workers"))[1]
     pids = [int((await logged(process, r"worker\.started worker=\d pid=(\d+)"))[1]) for _ in range(WORKERS)]
     for _ in range(WORKERS):
         await logged(process, r"live\.open")
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-        await logged(process, r"worker\.died worker=\d status=-9 again_in_s=1\.0")
-        viewer = await first_viewer(platform, process, f"ws://127.0.0.1:{port}/ws-live", cookie)
+        os.kill(pid, fate)
+    lines: list[str] = []
+    for _ in range(WORKERS):
+        await logged(process, r"worker\.died worker=\d status=-9 again_in_s=1\.0", lines)
+    silent = re.findall(r"worker\.silent pid=(\d+)", "".join(lines))
+    assert sorted(map(int, silent)) == (sorted(pids) if fate == signal.SIGSTOP else [])
+    viewer = await first_viewer(platform, process, f"ws://127.0.0.1:{port}/ws-live", cookie)
     assert await viewer.snapshot(topic) == {}
 
 
