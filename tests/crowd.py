@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.parser import Parser
-from typing import Self
+from typing import Any, Self
 
 from tests.core.stranger import PING, PONG, TEXT, UPGRADE, frame
 from tests.core.wire import first_frame
+from tests.running import until
 
 ANSWER_SECONDS, HANDSHAKE_SECONDS, BASE_SECONDS, CAP_SECONDS = 5.0, 10.0, 1.0, 30.0
 """Of docs/contract.md §9."""
@@ -28,11 +29,13 @@ class Socket(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.head: Future[str] = loop.create_future()
         """Status line and headers."""
-        self.answer: Future[dict[str, object]] | None = None
-        """While one is waited for."""
+        self.answer: Future[dict[str, Any]] | None = None
+        """To the last command."""
         self.lost: Future[None] = loop.create_future()
         self.seen: list[int] = []
-        """The `ts` of all positions that came."""
+        """The `ts` of all positions that came, those of the snapshot first."""
+        self._open = False
+        """Whether it is a WebSocket."""
         self._unread = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,22 +57,28 @@ class Socket(asyncio.Protocol):
             head, end, rest = self._unread.partition(b"\r\n\r\n")
             if not end:
                 return
-            self._unread = rest
             self.head.set_result(head.decode())
-        while (taken := first_frame(self._unread))[0] is not None:
-            received, self._unread = taken
+            self._unread = rest
+            self._open = head.startswith(b"HTTP/1.1 101 ")
+        while self._open:
+            received, self._unread = first_frame(self._unread)
+            if received is None:
+                return
             if received.opcode == PING:
                 self.transport.write(frame(PONG, received.payload))
             elif received.opcode == TEXT:
                 self._hear(json.loads(received.payload))
 
-    def _hear(self, message: dict[str, object]) -> None:
+    def _hear(self, message: dict[str, Any]) -> None:
         if message["type"] == "position":
-            self.seen.append(int(str(message["ts"])))
-        elif self.answer is not None and not self.answer.done():
+            self.seen.append(message["ts"])
+            return
+        if message["type"] == "subscribed":
+            self.seen = [entry["ts"] for entry in message["snapshot"]]
+        if self.answer is not None and not self.answer.done():
             self.answer.set_result(message)
 
-    async def ask(self, message: dict[str, object]) -> dict[str, object]:
+    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         """Send a command and return its answer, however late."""
         self.answer = asyncio.get_running_loop().create_future()
         self.transport.write(frame(TEXT, json.dumps(message).encode()))
@@ -101,6 +110,8 @@ class Crowd:
     """How long each subscribe waited for its answer."""
     following: list[Socket] = field(default_factory=list)
     """Those who follow the topic now."""
+    cut: int = 0
+    """Those who followed it and lost their connection."""
     lag_s: float = 0.0
     """How late the crowd itself was, at most."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -131,6 +142,17 @@ class Crowd:
             self._changed.clear()
             await self._changed.wait()
 
+    async def all_see(self, ts: int) -> None:
+        """Wait until everybody who follows the topic has seen a position as new as that."""
+        await until(lambda: all(socket.seen[-1:] >= [ts] for socket in self.following))
+
+    def forget(self) -> None:
+        """Count anew."""
+        self.refusals.clear()
+        self.answers_s.clear()
+        self.undecided = self.unreachable = self.abandoned = self.cut = 0
+        self.lag_s = 0.0
+
     async def _watch_the_clock(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -156,6 +178,7 @@ class Crowd:
                 self._changed.set()
                 await entered.lost
                 self.following.remove(entered)
+                self.cut += 1
                 failures = 0
             if isinstance(entered, Refusal):
                 self.refusals.append(entered)
