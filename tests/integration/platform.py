@@ -140,6 +140,11 @@ class Served:
     platform: "Platform"
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def session(self) -> ClientSession:
         """For requests of the test's own."""
         return self.platform.session

@@ -3,21 +3,19 @@
 import asyncio
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import ClientSession
 from redis.asyncio import Redis
 
 from processor_live_redis.fanout import HOLD_SECONDS
 from tests.core.wire import metric
 from tests.integration.platform import Platform, Viewer, now_ms
 from tests.integration.process import SERVE, Start, logged
+from tests.long.asking import RESPONSIVE_SECONDS, asking
 from tests.own_redis import OwnRedis
 from tests.redis.rally import FAILING, GOOD
 from tests.running import keeping_a_diary
@@ -53,7 +51,6 @@ PATIENCE_SECONDS = 120
 LONG_SECONDS = 60
 """A whole stream takes 6 s of CPU."""
 SMALL_MB = 32
-RESPONSIVE_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -96,27 +93,6 @@ def memory_mb(process: Process, kind: str) -> float:
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
     (line,) = [line for line in status.splitlines() if line.startswith(kind)]
     return int(line.split()[1]) / 1024
-
-
-@asynccontextmanager
-async def asking(session: ClientSession, url: str) -> AsyncIterator[list[float]]:
-    """Ask for something twenty times a second, and note how many seconds each answer took."""
-    seconds: list[float] = []
-
-    async def ask() -> None:
-        while True:
-            began = time.monotonic()
-            async with session.get(url) as response:
-                await response.read()
-            seconds.append(time.monotonic() - began)
-            await asyncio.sleep(0.05)
-
-    task = asyncio.create_task(ask())
-    try:
-        yield seconds
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @dataclass

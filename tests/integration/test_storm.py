@@ -1,0 +1,44 @@
+"""A crowd that comes all at once waits here, not at Directus or Postgres (docs/contract.md §6.3)."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from processor_live_demo.access import Access
+from processor_live_directus.auth import WHO
+from processor_live_postgres.snapshot import SPACING_SECONDS
+from tests.busy_directus import BusyDirectus
+from tests.core.wire import metric
+from tests.crowd import Crowd
+from tests.integration.platform import Platform
+from tests.servers import Database
+
+VIEWERS = 150
+AT_ONCE = 8
+ANSWERS_PER_SECOND = 150
+"""Two for each viewer: two seconds' work."""
+PATIENCE_SECONDS = 0.5
+QUERIES = "live_snapshot_seconds_count"
+
+
+async def test_a_crowd_costs_directus_so_many_calls_at_the_same_time_and_postgres_a_handful_of_queries(
+    platform: Platform, database: Database, access: Access, event: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each viewer two calls, though most are turned away several times before they get in."""
+    monkeypatch.setattr("processor_live_directus.auth.WHO", replace(WHO, patience_s=PATIENCE_SECONDS))
+    monkeypatch.setattr("processor_live.handshake.RETRY_AFTER_SECONDS", (0, 1))
+    database.register(event, "1")
+    directus = BusyDirectus(access, ANSWERS_PER_SECOND)
+    live = await platform.start(DIRECTUS_MAX_CONCURRENCY=str(AT_ONCE), LIVE_WS_MAX_CONNECTIONS_PER_USER=str(VIEWERS))
+    loop, queries = asyncio.get_running_loop(), metric(QUERIES)
+    began = loop.time()
+    async with Crowd(live.port, topic) as crowd:
+        crowd.come([f"session={number}" for number in range(VIEWERS)], within_s=0)
+        await crowd.all_in()
+        took_s = loop.time() - began
+    assert AT_ONCE // 2 <= directus.most_at_once <= AT_ONCE
+    assert directus.answered == {"users": VIEWERS, "events": VIEWERS}
+    assert crowd.undecided == 0, "whoever has got in may also follow"
+    assert min(refusal.after_s for refusal in crowd.refusals) >= PATIENCE_SECONDS, "nobody before their time was over"
+    assert metric(QUERIES) - queries <= took_s / SPACING_SECONDS + 1
