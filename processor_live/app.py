@@ -64,7 +64,7 @@ def log_to_stderr(level: str) -> None:
 
 
 def _is_no_strangers_nonsense(record: logging.LogRecord) -> bool:
-    """Return whether a record is about the service: of what is no HTTP aiohttp quotes the line, which may be a cookie."""
+    """Return whether a record is about us: of what is no HTTP, aiohttp quotes the line, which may be a cookie."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 

@@ -78,8 +78,8 @@ def retry_after() -> str:
 async def check_handshake(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what fails a check; count every handshake by the status of its answer.
 
-    Who is refused is hung up on: whatever came behind a handshake, a body or another request, is of the same client, and
-    a proxy must not lend the connection to another one.
+    Who is refused is hung up on: nothing that came behind the handshake, a body or another request, is taken for that
+    of another client, to whom a proxy may have lent the connection.
     """
     if not is_handshake(request):
         return await handler(request)
