@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from processor_live import plugins
 from processor_live.background import run_in_background
@@ -61,6 +62,12 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(level=level.upper(), format=layout, force=True)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_is_no_strangers_nonsense)
+
+
+def _is_no_strangers_nonsense(record: logging.LogRecord) -> bool:
+    """Return whether a record is about us: of what is no HTTP, aiohttp quotes the line, which may be a cookie."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def make_app(environ: Mapping[str, str]) -> web.Application:

@@ -15,7 +15,7 @@ from processor_live.backlog import Backlog
 from processor_live.batch import Batch
 from processor_live.deflate import OUT_OF_STEP
 from processor_live.framing import text_frame
-from processor_live.kernel import abort_now, unsent_bytes
+from processor_live.kernel import abort_now, close_soon, unsent_bytes
 from processor_live.protocol import Disconnect
 from processor_live.websocket import WebSocket
 
@@ -220,4 +220,4 @@ class Connection:
         if self._transport.get_write_buffer_size():
             abort_now(self._transport)
         else:
-            self._transport.close()
+            close_soon(self._transport)

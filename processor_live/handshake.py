@@ -76,7 +76,11 @@ def retry_after() -> str:
 
 @web.middleware
 async def check_handshake(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what fails a check; count every handshake by the status of its answer."""
+    """Refuse what fails a check; count every handshake by the status of its answer.
+
+    Who is refused is hung up on: nothing that came behind the handshake, a body or another request, is taken for that
+    of another client, to whom a proxy may have lent the connection.
+    """
     if not is_handshake(request):
         return await handler(request)
     seat = request.app[SEATS].take()
@@ -89,12 +93,15 @@ async def check_handshake(request: web.Request, handler: Handler) -> web.StreamR
         status = response.status
     except web.HTTPException as error:  # the other way to answer, in aiohttp
         status = error.status
+        error.force_close()
         raise
     finally:
         if status:
             metrics.HANDSHAKES.labels(status).inc()
         if seat is not None and status != HTTPStatus.SWITCHING_PROTOCOLS:  # else it is the connection's
             seat.leave()
+    if status != HTTPStatus.SWITCHING_PROTOCOLS:
+        response.force_close()
     return response
 
 
@@ -116,7 +123,7 @@ async def _admission(request: web.Request, handler: Handler) -> web.StreamRespon
 def _refused(request: web.Request, *, seated: bool) -> web.Response | None:
     if not is_upgrade(request):
         return refusal(
-            426, "this is a WebSocket endpoint (version 13)", Upgrade="websocket", Sec_WebSocket_Version="13"
+            426, "this is a WebSocket endpoint (version 13, no body)", Upgrade="websocket", Sec_WebSocket_Version="13"
         )
     if request.app[HEALTH].draining:
         return unavailable("the server is stopping")

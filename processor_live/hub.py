@@ -27,6 +27,8 @@ MESSAGES_PER_BATCH = 1_000
 """Encoded at a time: 6 ms of work when they are compressed."""
 DEVICES_PER_TURN = 1_000
 """Devices looked at by `reroute` before the loop may do something else."""
+MAX_ORPHANS = 100_000
+"""Devices in no topic whose latest position is known, in case they get one: 50 MB, if somebody invents as many."""
 
 _count_newest = metrics.POSITIONS.labels(News.NEWEST.value).inc
 
@@ -93,6 +95,8 @@ class Hub:
         """Newest positions ever published."""
         self.orphans = 0
         """Those of them whose device was in no topic."""
+        self._orphaned: dict[str, None] = {}
+        """Devices that were in no topic, the one found out first at the beginning."""
         self._route = route
         self._topics: dict[str, Topic] = {}
         self._seen: dict[str, set[str]] = {}
@@ -117,6 +121,7 @@ class Hub:
         if not names:
             self.orphans += 1
             metrics.ORPHANS.inc()
+            self._remember_orphan(position.device_id)
             return
         entry = b""
         for name in names:
@@ -125,6 +130,16 @@ class Hub:
             if topic is not None:
                 entry = entry or position_entry(position)
                 self._add(topic, position, entry)
+
+    def _remember_orphan(self, device_id: str) -> None:
+        """Keep the latest positions of only so many: what is in no event may be anything, however much of it."""
+        self._orphaned[device_id] = None
+        if len(self._orphaned) > MAX_ORPHANS:
+            oldest = next(iter(self._orphaned))
+            del self._orphaned[oldest]
+            if not self._route(oldest):  # it may have got a topic since
+                self.latest.forget(oldest)
+                metrics.FORGOTTEN.inc()
 
     def _note(self, name: str, device_id: str) -> None:
         seen = self._seen.get(name)

@@ -15,6 +15,8 @@ SEND_BUFFER_BYTES = 65_536
 """Linux doubles it for its own bookkeeping: 128 KB at most."""
 NOT_SENT_BYTES = 16_384
 """What may wait in the send buffer, not yet on the wire."""
+LAST_WORDS_MS = 5_000
+"""What a peer may take to acknowledge the last of a closed connection: else Linux tries for two minutes, for 128 KB."""
 
 
 def bound_send_buffer(transport: asyncio.Transport) -> None:
@@ -41,6 +43,15 @@ def _kernel_queue_bytes(transport: asyncio.Transport) -> int:
     except OSError:
         return 0
     return int(queued)
+
+
+def close_soon(transport: asyncio.Transport) -> None:
+    """Close the connection when all has been sent; who reads slowly gets it all, who is not there costs little."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
+        with contextlib.suppress(AttributeError, OSError):  # the option is Linux's; or it is gone already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LAST_WORDS_MS)
+    transport.close()
 
 
 def abort_now(transport: asyncio.Transport) -> None:

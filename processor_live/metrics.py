@@ -18,6 +18,7 @@ SUBSCRIBE_SECONDS = Histogram("live_subscribe_seconds", "From the start of a sub
 
 POSITIONS = Counter("live_positions_total", "Positions published, by what they were to the latest table", ["news"])
 ORPHANS = Counter("live_orphans_total", "Newest positions of devices that are in no topic")
+FORGOTTEN = Counter("live_forgotten_devices_total", "Devices in no topic forgotten for there are too many of them")
 DELIVERIES = Counter("live_deliveries_total", "Positions written to a client's transport")
 CONFLATED = Counter("live_conflated_total", "Positions replaced by a newer one before a lagging client could take them")
 LAGGING = Gauge("live_lagging_connections", "Connections that do not keep up and get only the newest positions")

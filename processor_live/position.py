@@ -103,6 +103,10 @@ class LatestTable:
         """Return the latest position of a device, None when it was never seen."""
         return self._positions.get(device_id)
 
+    def forget(self, device_id: str) -> None:
+        """Know nothing of a device any more."""
+        self._positions.pop(device_id, None)
+
     def __iter__(self) -> Iterator[Position]:
         return iter(self._positions.values())
 

@@ -27,9 +27,13 @@ class Agreement:
 
 
 def is_upgrade(request: web.Request) -> bool:
-    """Return whether `request` asks for a WebSocket of the version that there is."""
+    """Return whether `request` asks for a WebSocket of the version that there is, and for nothing else.
+
+    A body would be taken for frames, as far as it comes late (RFC 9110 §9.3.1 lets a server refuse that of a GET).
+    """
     return (
         request.version >= (1, 1)
+        and not request.body_exists
         and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == "13"  # aiohttp takes the drafts' 7 and 8, too
         and web.WebSocketResponse().can_prepare(request).ok
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from processor_live.frame_reader import FrameReader, Opcode, ViolationError
 from processor_live.framing import close_frame, ping_frame, pong_frame
-from processor_live.kernel import abort_now
+from processor_live.kernel import abort_now, close_soon
 from processor_live.protocol import Disconnect
 
 ABNORMAL = 1006
@@ -117,7 +117,7 @@ class WebSocket(asyncio.Protocol):
         if self.open:
             self.open, self.close_code = False, code
             self.transport.write(close_frame(code))
-        self.transport.close()
+        close_soon(self.transport)
         self.stop()
 
     def close(self, why: Disconnect) -> None:

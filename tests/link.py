@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from socket import socket
 from ssl import SSLContext
+
+from tests.silence import silent
 
 CHUNK_BYTES = 16_384
 
@@ -27,12 +30,20 @@ class Link:
     """Where it begins."""
     connections: int = 0
     """How many there have been."""
+    _listeners: Sequence[socket] = ()
     _carried: dict[asyncio.Task[None], StreamWriter] = field(default_factory=dict)
 
     def cut(self) -> None:
         """Hang up on all clients."""
         for client in self._carried.values():
             client.transport.abort()
+
+    @contextmanager
+    def silent(self, *, to_newcomers: bool) -> Iterator[None]:
+        """Lose what those say who are connected, as a firewall does that has forgotten them; or what anybody says."""
+        connected = [client.get_extra_info("socket") for client in self._carried.values()]
+        with silent(*connected, *(self._listeners if to_newcomers else ())):
+            yield
 
     async def carry(self, questions: StreamReader, client: StreamWriter) -> None:
         """Connect a client with the server until the server hangs up."""
@@ -81,6 +92,7 @@ async def link_to(port: int, tls: SSLContext | None = None) -> AsyncIterator[Lin
     """Lay a link to a port of 127.0.0.1; with `tls` it is encrypted up to there."""
     link = Link(port)
     async with await asyncio.start_server(link.carry, "127.0.0.1", 0, ssl=tls) as server:
+        link._listeners = server.sockets
         link.port = server.sockets[0].getsockname()[1]
         try:
             yield link

@@ -23,12 +23,13 @@ from tests.core.door import COOKIE, Start
 @pytest.fixture
 def _loggers() -> Iterator[None]:
     """Put the loggers back as they were."""
-    loggers = [logging.getLogger(name) for name in (None, "aiohttp.access", "aiohttp.websocket")]
+    loggers = [logging.getLogger(name) for name in (None, "aiohttp.access", "aiohttp.websocket", "aiohttp.server")]
     levels, handlers = [logger.level for logger in loggers], [*loggers[0].handlers]
     loggers[0].handlers.clear()
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+        logger.filters.clear()
     loggers[0].handlers[:] = handlers
 
 

@@ -295,3 +295,17 @@ async def test_a_source_rests_no_longer_because_another_goes_on_publishing(rally
     assert client.positions(EVENT)
     run.cancel()
     await asyncio.wait([run])
+
+
+async def test_however_many_devices_somebody_invents_so_many_are_known_and_no_more(
+    rally: Rally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ORPHANS", 10)
+    forgotten = metric("live_forgotten_devices_total")
+    rally.publish(("newcomer", 1), ("d1", 1))
+    rally.routes["newcomer"] = (EVENT,)
+    rally.publish(*((f"invented{number}", 1) for number in range(1_000)))
+    assert len(rally.hub.latest) == 2 + 10
+    assert metric("live_forgotten_devices_total") - forgotten == 1_000 - 10
+    await rally.hub.reroute()
+    assert rally.snapshot(EVENT) == {"newcomer": 1, "d1": 1}

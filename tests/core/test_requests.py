@@ -68,6 +68,8 @@ async def test_the_hosts_own_origin_is_welcome_however_it_is_spelled(stranger: S
         ),
         pytest.param(("GET /ws-live HTTP/1.1", HOST, *UPGRADE[:3], "Sec-WebSocket-Key: AAAA"), id="short key"),
         pytest.param(("GET /ws-live HTTP/1.1", HOST, *UPGRADE[:3]), id="no key"),
+        pytest.param(("GET /ws-live HTTP/1.1", HOST, *UPGRADE, "Content-Length: 5"), id="a body"),
+        pytest.param(("GET /ws-live HTTP/1.1", HOST, *UPGRADE, "Transfer-Encoding: chunked"), id="chunks"),
     ],
 )
 async def test_what_is_no_upgrade_to_version_13_is_told_what_would_be(

@@ -15,6 +15,7 @@ from processor_live.endpoint import CONNECTIONS
 from processor_live_demo.access import Access
 from tests.core.stranger import PING, PONG, TEXT, Stranger, frame, strangers
 from tests.core.wire import Frame, metric
+from tests.integration.entering import IMEIS, enter, newest_of_all, port_of, subscribe
 from tests.integration.platform import EVENTUALLY_SECONDS, Live, Platform, Viewer, now_ms
 from tests.servers import Database
 
@@ -25,7 +26,6 @@ PATIENCE_SECONDS = 5
 """Of a viewer; a busy machine is not a flood's doing."""
 HELD_BYTES = THRESHOLD_BYTES + 1_000 * 200
 """The threshold and one flush: 40 devices drive 25 steps between two looks."""
-IMEIS = [str(number) for number in range(40)]
 
 
 PEER = """
@@ -38,34 +38,6 @@ async def view(url, cookie, topic):
 asyncio.run(view(*sys.argv[1:]))
 """
 """A viewer in a process of its own, which can be stopped."""
-
-
-def subscribe(topic: str, id_: str = "1") -> bytes:
-    """Return a subscribe as a client's frame."""
-    return frame(TEXT, json.dumps({"type": "subscribe", "topic": topic, "id": id_}).encode())
-
-
-def port_of(live: Live) -> int:
-    """Return where an instance listens."""
-    return int(live.url.rpartition(":")[2])
-
-
-async def enter(stranger: Stranger, cookie: str, topic: str) -> None:
-    """Let somebody in, and let him follow a topic."""
-    assert await stranger.upgrade(f"Cookie: {cookie}") == 101
-    await stranger.send(subscribe(topic))
-    answer = await stranger.receive()
-    assert answer is not None
-    assert json.loads(answer.payload)["type"] == "subscribed"
-
-
-async def newest_of_all(viewer: Viewer, ts: int) -> None:
-    """Read until every device is at `ts`."""
-    waiting = set(IMEIS)
-    while waiting:
-        position = await viewer.position()
-        if position["ts"] == ts:
-            waiting.discard(position["deviceId"])
 
 
 async def read_slowly(stranger: Stranger) -> None:
