@@ -214,7 +214,7 @@ async def test_who_waits_at_the_door_when_it_stops_is_told_at_once(start: Start)
     asked = asyncio.Event()
 
     @web.middleware
-    async def hang(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+    async def hang(_request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: ARG001 - aiohttp names it
         asked.set()
         await asyncio.Event().wait()
         raise AssertionError("nobody answers")
@@ -232,7 +232,7 @@ async def test_a_middleware_that_has_timed_out_by_itself_is_no_stop(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     @web.middleware
-    async def late(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+    async def late(_request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: ARG001 - aiohttp names it
         raise TimeoutError
 
     browser = await start(late)
