@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import socket
 from asyncio.subprocess import Process
 from dataclasses import dataclass
 
@@ -92,14 +93,23 @@ class Service:
 
 
 async def serving(process: Process, session: ClientSession, port: int | None = None, workers: int = 1) -> Service:
-    """Wait until a process, or each of its workers, reads the stream; it logs its port unless that is given."""
+    """Wait until a process, or each of its workers, is open; it logs its port unless that is given."""
     log: list[str] = []
     if port is None:
         port = int((await logged(process, r"live\.listening host=\S+ port=(\d+)", log))[1])
-    health, reading = r"health\.listening host=\S+ port=(\d+)", r"check\.good check=fanout"
-    while any(len(re.findall(sign, "".join(log))) < workers for sign in (health, reading)):
-        await logged(process, f"{health}|{reading}", log)
+    health, opened = r"health\.listening host=\S+ port=(\d+)", r"live\.open status="
+    while any(len(re.findall(sign, "".join(log))) < workers for sign in (health, opened)):
+        await logged(process, f"{health}|{opened}", log)
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        while _refuses(port):  # noqa: ASYNC110 - it is about another process
+            await asyncio.sleep(POLL_SECONDS)
     return Service(process, port, [int(port) for port in re.findall(health, "".join(log))], session, log)
+
+
+def _refuses(port: int) -> bool:
+    """Return whether nobody listens: it is open a moment before it does."""
+    with socket.socket() as newcomer:
+        return newcomer.connect_ex(("127.0.0.1", port)) != 0
 
 
 async def see_it_hurry(service: Service, viewer: Viewer, topic: str, again: signal.Signals) -> None:
