@@ -38,7 +38,7 @@ def test_systemd_lets_the_service_have_all_its_viewers_and_say_goodbye_to_them(s
 def test_the_commands_of_a_rolling_restart_wait_for_one_instance_before_they_touch_the_next(tmp_path: Path) -> None:
     (commands,) = re.findall(r"```sh\n(.*?)```", (DEPLOY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     done = tmp_path / "done"
-    for program, status in {"systemctl": "", "curl": f"[ $(grep -c . {done}) -gt 2 ]", "sleep": ""}.items():
+    for program, status in {"systemctl": "", "curl": f"[ $(grep -c . {done}) -gt 4 ]", "sleep": ""}.items():
         stand_in = tmp_path / program
         stand_in.write_text(f'#!/bin/sh\necho {program} "$@" >>{done}\n{status}\n', encoding="utf-8")
         stand_in.chmod(0o755)
@@ -46,10 +46,14 @@ def test_the_commands_of_a_rolling_restart_wait_for_one_instance_before_they_tou
     subprocess.run(["sh", "-euc", commands], check=True, env=environ, timeout=20)  # noqa: S607 - wherever the system has it
     asked = "curl -fsS -o /dev/null http://127.0.0.1:909{}/readyz"
     assert done.read_text(encoding="utf-8").splitlines() == [
-        "systemctl restart processor-live@1",
+        "systemctl stop processor-live@1",
+        "sleep 1",
+        "systemctl start processor-live@1",
         asked.format(1),
         "sleep 1",
         asked.format(1),
-        "systemctl restart processor-live@2",
+        "systemctl stop processor-live@2",
+        "sleep 1",
+        "systemctl start processor-live@2",
         asked.format(2),
     ]

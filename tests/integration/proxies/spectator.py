@@ -30,12 +30,11 @@ class Spectator:
     """Set while he has a map."""
     ends: Counter[int] = field(default_factory=Counter)
     """How often each close code ended a connection, or each status a handshake."""
-    longest_s: float = 0.0
-    """The longest time between two frames."""
     steps_back: list[str] = field(default_factory=list)
     """What he had seen and was taken from him."""
     _newest: dict[str, int] = field(default_factory=dict)
     _seen_at: float | None = None
+    _longest_s: float = 0.0
 
     async def watch(self) -> None:
         """Follow the event, and come back whenever the connection ends."""
@@ -74,12 +73,13 @@ class Spectator:
                 assert message["type"] == "subscribed", message
                 self._replace({entry["deviceId"]: entry["ts"] for entry in message["snapshot"]})
 
-    def look(self) -> None:
-        """See something, or in the end that nothing came any more."""
+    def look(self) -> float:
+        """See something, or that there is nothing yet; return the longest time between two looks."""
         now = asyncio.get_running_loop().time()
         if self._seen_at is not None:
-            self.longest_s = max(self.longest_s, now - self._seen_at)
+            self._longest_s = max(self._longest_s, now - self._seen_at)
         self._seen_at = now
+        return self._longest_s
 
     def _replace(self, shown: dict[str, int]) -> None:
         for device, ts in self._newest.items():

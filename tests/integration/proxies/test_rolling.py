@@ -9,7 +9,7 @@ import pytest
 
 from processor_live_demo.access import Access
 from tests.integration.conftest import ANA
-from tests.integration.platform import EVENTUALLY_SECONDS, Platform, now_ms
+from tests.integration.platform import Platform, now_ms
 from tests.integration.process import Start
 from tests.integration.proxies import shipped
 from tests.integration.proxies.conftest import Deploy
@@ -19,8 +19,11 @@ from tests.link import link_to
 from tests.own_redis import OwnRedis
 from tests.servers import Database
 
+BAD_GATEWAY = 502
 GAP_SECONDS = 3.0
-EVENTS, DEVICES, SPECTATORS = 10, 80, 100
+PATIENCE_SECONDS = 25.0
+"""For a map, when there was no instance for some seconds: attempts become rarer (docs/contract.md §9.6)."""
+EVENTS, DEVICES, SPECTATORS = 10, 80, 60
 """Devices and spectators are shared out among the events; one device of each is parked and reports no more."""
 TICK_SECONDS = 0.025
 """Between the reports of two events' devices: 280 records a second, and each spectator sees something every 0.25 s."""
@@ -100,8 +103,6 @@ async def watching(rally: Rally, spectators: list[Spectator]) -> AsyncIterator[N
         await all_follow(spectators)
         yield
         await all_follow(spectators)
-        for each in spectators:
-            each.look()
         for task in tasks:
             task.cancel()
 
@@ -109,12 +110,17 @@ async def watching(rally: Rally, spectators: list[Spectator]) -> AsyncIterator[N
 async def all_follow(spectators: list[Spectator]) -> None:
     """Wait until everybody has a map."""
     try:
-        async with asyncio.timeout(EVENTUALLY_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for each in spectators:
                 await each.follows.wait()
     except TimeoutError:
         without = [each.ends for each in spectators if not each.follows.is_set()]
         raise AssertionError(f"{without}, nginx: {spectators[0].front.proxy.log_tail()}") from None
+
+
+def longest_gap_s(spectators: list[Spectator]) -> float:
+    """Return how long somebody was without data."""
+    return max(each.look() for each in spectators)
 
 
 async def test_in_rolling_restarts_nobody_is_without_data_for_3_s_nor_has_an_older_map_than_before(
@@ -123,20 +129,22 @@ async def test_in_rolling_restarts_nobody_is_without_data_for_3_s_nor_has_an_old
     async with watching(rally, spectators):
         for instance in instances * 2:
             assert await instance.end(signal.SIGTERM) == 0
+            await all_follow(spectators)
             await instance.begin()
-    assert [each.steps_back for each in spectators if each.steps_back] == []
+    assert longest_gap_s(spectators) < GAP_SECONDS
     assert {code for each in spectators for code in each.ends} == {RESTART}
-    assert max(each.longest_s for each in spectators) < GAP_SECONDS
+    assert [each.steps_back for each in spectators if each.steps_back] == []
 
 
-async def test_when_instances_are_killed_one_after_the_other_all_come_at_once_and_wait_longer_for_the_second(
+async def test_when_an_instance_is_killed_or_all_of_them_the_next_map_is_no_older_than_the_last(
     rally: Rally, instances: list[Instance], spectators: list[Spectator]
 ) -> None:
     async with watching(rally, spectators):
-        for instance in instances:
-            await instance.end(signal.SIGKILL)
-            await instance.begin()
-            await all_follow(spectators)
+        await instances[0].end(signal.SIGKILL)
+        await all_follow(spectators)
+        assert longest_gap_s(spectators) < GAP_SECONDS
+        await instances[0].begin()
+        await asyncio.gather(*(each.end(signal.SIGKILL) for each in instances))
+        await asyncio.gather(*(each.begin() for each in instances))
+    assert {code for each in spectators for code in each.ends} == {ABNORMAL, BAD_GATEWAY}
     assert [each.steps_back for each in spectators if each.steps_back] == []
-    assert {code for each in spectators for code in each.ends} == {ABNORMAL}
-    assert max(each.longest_s for each in spectators) < 2 * GAP_SECONDS
