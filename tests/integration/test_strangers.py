@@ -128,9 +128,12 @@ async def test_a_peer_that_falls_silent_is_dropped_and_one_that_answers_pings_is
         assert metric("live_disconnects_total", code="1006") - before == 1
         await platform.trackers.report("1", now_ms())
         assert b'"position"' in await heard[1].readline()
+        peers[0].send_signal(signal.SIGCONT)
+        assert await peers[0].wait() == 0, "it sees that it has been left"
     finally:
         for peer in peers:
-            peer.kill()
+            if peer.returncode is None:
+                peer.kill()
             await peer.communicate()
 
 
