@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from aiohttp import web
 
 from processor_live.endpoint import CONNECTIONS, drain
+from processor_live.listening import PROBES, alone
+from processor_live.settings import Settings, load
 from processor_live_demo.access import Access
 from tests.core.stranger import UPGRADE, Stranger, close_frame, strangers
 from tests.core.wire import metric
@@ -19,7 +22,7 @@ from tests.integration.platform import EVENTUALLY_SECONDS, Live, Platform, Viewe
 from tests.integration.process import SERVE, Start, logged
 from tests.running import until
 from tests.servers import Database
-from tests.silence import fall_silent, kept_by_the_kernel, silent
+from tests.silence import Kept, fall_silent, kept_by_the_kernel, silent
 
 EACH = 3
 """As many follow an event where nothing happens, and one where much does."""
@@ -164,6 +167,24 @@ async def test_who_vanishes_while_directus_is_asked_leaves_its_seat_to_others(
         viewer = await live.viewer(cookie)
         await viewer.snapshot(topic)
         assert len(kept_by_the_kernel(port_of(live))) == 1
+
+
+async def test_who_vanishes_in_the_middle_of_a_request_does_not_hold_a_descriptor_for_ever(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor_live.listening.PROBES", dict.fromkeys(PROBES, 1))
+    await platform.start()
+    sock = alone(load(Settings, {"LIVE_WS_HOST": "127.0.0.1", "LIVE_WS_PORT": "0"}))
+    await web.SockSite(platform.runners[0], sock).start()
+    port = sock.getsockname()[1]
+    async with strangers(port) as (phone,):
+        await phone.send(b"GET /ws-live HTTP/1.1\r\nHost: live.rally.al\r\n")
+        here = phone.sock.getsockname()[1]
+        await until(lambda: kept_by_the_kernel(here) == [Kept(port, unsent_bytes=0)])
+        before = descriptors(os.getpid())
+        fall_silent(phone.sock)
+        await until_the_kernel_keeps(port, 0)
+        await until(lambda: descriptors(os.getpid()) == before - 1)
 
 
 End = Callable[[Live, Stranger], Awaitable[None]]
