@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,18 +10,16 @@ import pytest
 from aiohttp import web
 
 from processor_live.endpoint import CONNECTIONS, drain
-from processor_live.listening import PROBES, alone
-from processor_live.settings import Settings, load
 from processor_live_demo.access import Access
 from tests.core.stranger import UPGRADE, Stranger, close_frame, strangers
 from tests.core.wire import metric
 from tests.integration.conftest import ANA
-from tests.integration.entering import IMEIS, enter, newest_of_all, port_of
+from tests.integration.entering import IMEIS, enter, newest_of_all
 from tests.integration.platform import EVENTUALLY_SECONDS, Live, Platform, Viewer, now_ms
 from tests.integration.process import SERVE, Start, logged
 from tests.running import until
 from tests.servers import Database
-from tests.silence import Kept, fall_silent, kept_by_the_kernel, silent
+from tests.silence import fall_silent, kept_by_the_kernel, silent
 
 EACH = 3
 """As many follow an event where nothing happens, and one where much does."""
@@ -117,7 +114,7 @@ async def test_who_comes_out_of_a_tunnel_is_still_there_and_ends_on_the_newest_p
     live = await platform.start(LIVE_WS_BACKPRESSURE_THRESHOLD_BYTES="4096")
     witness = await live.viewer(access.sign_in(ANA))
     await witness.snapshot(topic)
-    async with strangers(port_of(live)) as (phone,):
+    async with strangers(live.port) as (phone,):
         await enter(phone, cookie, topic)
         began, ts = asyncio.get_running_loop().time(), now_ms()
         with silent(phone.sock):
@@ -153,7 +150,7 @@ async def test_who_vanishes_while_directus_is_asked_leaves_its_seat_to_others(
         return web.Response(body=b'{"data": {"id": "ana"}}')
 
     access.overrides["users"] = slowly
-    async with strangers(port_of(live)) as (phone,):
+    async with strangers(live.port) as (phone,):
         lines = ("GET /ws-live HTTP/1.1", "Host: live.rally.al", *UPGRADE, f"Cookie: {cookie}", "", "")
         await phone.send("\r\n".join(lines).encode())
         await asked.wait()
@@ -166,25 +163,7 @@ async def test_who_vanishes_while_directus_is_asked_leaves_its_seat_to_others(
                 await asyncio.sleep(0.05)
         viewer = await live.viewer(cookie)
         await viewer.snapshot(topic)
-        assert len(kept_by_the_kernel(port_of(live))) == 1
-
-
-async def test_who_vanishes_in_the_middle_of_a_request_does_not_hold_a_descriptor_for_ever(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("processor_live.listening.PROBES", dict.fromkeys(PROBES, 1))
-    await platform.start()
-    sock = alone(load(Settings, {"LIVE_WS_HOST": "127.0.0.1", "LIVE_WS_PORT": "0"}))
-    await web.SockSite(platform.runners[0], sock).start()
-    port = sock.getsockname()[1]
-    async with strangers(port) as (phone,):
-        await phone.send(b"GET /ws-live HTTP/1.1\r\nHost: live.rally.al\r\n")
-        here = phone.sock.getsockname()[1]
-        await until(lambda: kept_by_the_kernel(here) == [Kept(port, unsent_bytes=0)])
-        before = descriptors(os.getpid())
-        fall_silent(phone.sock)
-        await until_the_kernel_keeps(port, 0)
-        await until(lambda: descriptors(os.getpid()) == before - 1)
+        assert len(kept_by_the_kernel(live.port)) == 1
 
 
 End = Callable[[Live, Stranger], Awaitable[None]]
@@ -207,9 +186,9 @@ async def test_who_vanishes_at_the_goodbye_is_not_waited_for_and_the_kernel_forg
     monkeypatch.setattr("processor_live.connection.GOODBYE_SECONDS", SHORT_MS / 1000)
     monkeypatch.setattr("processor_live.kernel.LAST_WORDS_MS", SHORT_MS)
     live = await platform.start()
-    async with strangers(port_of(live)) as (phone,):
+    async with strangers(live.port) as (phone,):
         await enter(phone, cookie, topic)
         fall_silent(phone.sock)
         await end(live, phone)
-        await until_the_kernel_keeps(port_of(live), 0)
+        await until_the_kernel_keeps(live.port, 0)
     assert not live.app[CONNECTIONS]

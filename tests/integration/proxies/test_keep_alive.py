@@ -7,7 +7,7 @@ from processor_live_demo.access import Access
 from tests.core.test_handshake import UPGRADE
 from tests.core.wire import metric
 from tests.integration.conftest import ANA, BEN
-from tests.integration.platform import Platform
+from tests.integration.platform import Live, Platform
 from tests.integration.proxies import shipped
 from tests.integration.proxies.conftest import Deploy
 from tests.integration.proxies.front import Front
@@ -26,12 +26,17 @@ SMUGGLED = (
 
 
 @pytest.fixture
-async def front(deploy: Deploy, platform: Platform, database: Database, event: str) -> Front:
+async def live(platform: Platform, database: Database, event: str) -> Live:
     database.register(event, "1")
-    return await deploy(shipped.nginx, await platform.start(LIVE_WS_MAX_CONNECTIONS_PER_USER="1"), changes=KEEPING)
+    return await platform.start(LIVE_WS_MAX_CONNECTIONS_PER_USER="1")
 
 
-async def test_who_comes_after_somebody_else_was_refused_is_himself(front: Front, access: Access) -> None:
+@pytest.fixture
+async def front(deploy: Deploy, live: Live) -> Front:
+    return await deploy(shipped.nginx, live, changes=KEEPING)
+
+
+async def test_who_comes_after_somebody_else_was_refused_is_himself(front: Front, live: Live, access: Access) -> None:
     ana, ben = access.sign_in(ANA), access.sign_in(BEN)
     await front.browser(ana)
     refusals = [
@@ -45,11 +50,11 @@ async def test_who_comes_after_somebody_else_was_refused_is_himself(front: Front
         access.calls.clear()
         viewer = await front.browser(ben)
         assert [call.headers["Cookie"] for call in access.calls] == [ben]
-        assert {each.identity.user for each in front.app[CONNECTIONS]} == {access.users[ANA].id, access.users[BEN].id}
+        assert {each.identity.user for each in live.app[CONNECTIONS]} == {access.users[ANA].id, access.users[BEN].id}
         await viewer.socket.close()
 
 
-async def test_a_body_is_no_other_handshake(front: Front, access: Access) -> None:
+async def test_a_body_is_no_other_handshake(front: Front, live: Live, access: Access) -> None:
     ana, ben = access.sign_in(ANA), access.sign_in(BEN)
     before = metric("live_handshakes_total", status="101")
     for headers in ({"Cookie": ana, **UPGRADE}, UPGRADE, {"Cookie": ana}):
@@ -59,4 +64,4 @@ async def test_a_body_is_no_other_handshake(front: Front, access: Access) -> Non
     assert access.calls == []
     assert metric("live_handshakes_total", status="101") == before
     await front.browser(ana)
-    assert [each.identity.user for each in front.app[CONNECTIONS]] == [access.users[ANA].id]
+    assert [each.identity.user for each in live.app[CONNECTIONS]] == [access.users[ANA].id]
