@@ -3,7 +3,7 @@
 import json
 
 from tests.core.stranger import TEXT, Stranger, frame
-from tests.integration.platform import Live, Viewer
+from tests.integration.platform import Viewer
 
 IMEIS = [str(number) for number in range(40)]
 
@@ -11,11 +11,6 @@ IMEIS = [str(number) for number in range(40)]
 def subscribe(topic: str, id_: str = "1") -> bytes:
     """Return a subscribe as a client's frame."""
     return frame(TEXT, json.dumps({"type": "subscribe", "topic": topic, "id": id_}).encode())
-
-
-def port_of(live: Live) -> int:
-    """Return where an instance listens."""
-    return int(live.url.rpartition(":")[2])
 
 
 async def enter(stranger: Stranger, cookie: str, topic: str) -> None:

@@ -14,7 +14,7 @@ from processor_live_demo.access import Access
 from tests.core.stranger import UPGRADE, Stranger, close_frame, strangers
 from tests.core.wire import metric
 from tests.integration.conftest import ANA
-from tests.integration.entering import IMEIS, enter, newest_of_all, port_of
+from tests.integration.entering import IMEIS, enter, newest_of_all
 from tests.integration.platform import EVENTUALLY_SECONDS, Live, Platform, Viewer, now_ms
 from tests.integration.process import SERVE, Start, logged
 from tests.running import until
@@ -114,7 +114,7 @@ async def test_who_comes_out_of_a_tunnel_is_still_there_and_ends_on_the_newest_p
     live = await platform.start(LIVE_WS_BACKPRESSURE_THRESHOLD_BYTES="4096")
     witness = await live.viewer(access.sign_in(ANA))
     await witness.snapshot(topic)
-    async with strangers(port_of(live)) as (phone,):
+    async with strangers(live.port) as (phone,):
         await enter(phone, cookie, topic)
         began, ts = asyncio.get_running_loop().time(), now_ms()
         with silent(phone.sock):
@@ -150,7 +150,7 @@ async def test_who_vanishes_while_directus_is_asked_leaves_its_seat_to_others(
         return web.Response(body=b'{"data": {"id": "ana"}}')
 
     access.overrides["users"] = slowly
-    async with strangers(port_of(live)) as (phone,):
+    async with strangers(live.port) as (phone,):
         lines = ("GET /ws-live HTTP/1.1", "Host: live.rally.al", *UPGRADE, f"Cookie: {cookie}", "", "")
         await phone.send("\r\n".join(lines).encode())
         await asked.wait()
@@ -163,7 +163,7 @@ async def test_who_vanishes_while_directus_is_asked_leaves_its_seat_to_others(
                 await asyncio.sleep(0.05)
         viewer = await live.viewer(cookie)
         await viewer.snapshot(topic)
-        assert len(kept_by_the_kernel(port_of(live))) == 1
+        assert len(kept_by_the_kernel(live.port)) == 1
 
 
 End = Callable[[Live, Stranger], Awaitable[None]]
@@ -186,9 +186,9 @@ async def test_who_vanishes_at_the_goodbye_is_not_waited_for_and_the_kernel_forg
     monkeypatch.setattr("processor_live.connection.GOODBYE_SECONDS", SHORT_MS / 1000)
     monkeypatch.setattr("processor_live.kernel.LAST_WORDS_MS", SHORT_MS)
     live = await platform.start()
-    async with strangers(port_of(live)) as (phone,):
+    async with strangers(live.port) as (phone,):
         await enter(phone, cookie, topic)
         fall_silent(phone.sock)
         await end(live, phone)
-        await until_the_kernel_keeps(port_of(live), 0)
+        await until_the_kernel_keeps(live.port, 0)
     assert not live.app[CONNECTIONS]

@@ -15,7 +15,7 @@ from processor_live.endpoint import CONNECTIONS
 from processor_live_demo.access import Access
 from tests.core.stranger import PING, PONG, TEXT, Stranger, frame, strangers
 from tests.core.wire import Frame, metric
-from tests.integration.entering import IMEIS, enter, newest_of_all, port_of, subscribe
+from tests.integration.entering import IMEIS, enter, newest_of_all, subscribe
 from tests.integration.platform import EVENTUALLY_SECONDS, Live, Platform, Viewer, now_ms
 from tests.servers import Database
 
@@ -75,7 +75,7 @@ async def test_who_never_reads_is_let_go_and_costs_nobody_a_position(
     witness = await live.viewer(cookie)
     await witness.snapshot(topic)
     before = metric("live_disconnects_total", code="1013")
-    async with strangers(port_of(live), 5, phones=True) as crowd:
+    async with strangers(live.port, 5, phones=True) as crowd:
         for stranger in crowd:
             await enter(stranger, cookie, topic)
         ts = now_ms()
@@ -90,7 +90,7 @@ async def test_who_never_reads_is_let_go_and_costs_nobody_a_position(
 async def test_who_reads_a_kilobyte_a_second_stays_and_ends_on_the_newest_positions(
     platform: Platform, live: Live, witness: Viewer, cookie: str, topic: str
 ) -> None:
-    async with strangers(port_of(live), phones=True) as (slow,):
+    async with strangers(live.port, phones=True) as (slow,):
         await enter(slow, cookie, topic)
         sips = asyncio.create_task(read_slowly(slow))
         ts = now_ms()
@@ -128,9 +128,12 @@ async def test_a_peer_that_falls_silent_is_dropped_and_one_that_answers_pings_is
         assert metric("live_disconnects_total", code="1006") - before == 1
         await platform.trackers.report("1", now_ms())
         assert b'"position"' in await heard[1].readline()
+        peers[0].send_signal(signal.SIGCONT)
+        assert await peers[0].wait() == 0, "it sees that it has been left"
     finally:
         for peer in peers:
-            peer.kill()
+            if peer.returncode is None:
+                peer.kill()
             await peer.communicate()
 
 
@@ -144,7 +147,7 @@ async def test_100_000_commands_are_answered_and_delay_nobodys_position(
     done = asyncio.Event()
 
     async def say_all() -> None:
-        async with strangers(port_of(live)) as (stranger,):
+        async with strangers(live.port) as (stranger,):
             await stranger.upgrade(f"Cookie: {cookie}")
             for _ in range(count // at_once):
                 await stranger.send(command * at_once)
@@ -170,7 +173,7 @@ async def test_100_000_commands_are_answered_and_delay_nobodys_position(
 
 async def test_who_says_a_lot_and_reads_nothing_is_let_go(live: Live, cookie: str) -> None:
     before = metric("live_disconnects_total", code="1013")
-    async with strangers(port_of(live), phones=True) as (stranger,):
+    async with strangers(live.port, phones=True) as (stranger,):
         await stranger.upgrade(f"Cookie: {cookie}")
         command = frame(TEXT, b'{"type":"unsubscribe","topic":"event:1"}')
         with contextlib.suppress(ConnectionError):
@@ -191,7 +194,7 @@ async def test_while_directus_hangs_commands_wait_in_line_and_the_surplus_is_ref
         return web.Response(status=403, body=b'{"errors":[{"extensions":{"code":"FORBIDDEN"}}]}')
 
     access.overrides["events"] = slowly
-    async with strangers(port_of(live)) as (stranger,):
+    async with strangers(live.port) as (stranger,):
         await stranger.upgrade(f"Cookie: {cookie}")
         await stranger.send(*(subscribe(topic, str(number)) for number in range(20)), frame(PING, b"here?"))
         early = [await stranger.receive() for _ in range(4)]
