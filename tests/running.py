@@ -4,13 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from unittest.mock import patch
 
 from aiohttp import web
 
-from processor_live import opening
 from processor_live.app import make_app
 from processor_live.health import HEALTH
+from processor_live.opening import open_when_warm
 
 EVENTUALLY_SECONDS = 10.0
 """For what must happen: long, because a machine may be busy."""
@@ -25,9 +24,9 @@ def app_with(plugin: str, **environ: str) -> web.Application:
 @asynccontextmanager
 async def running(app: web.Application) -> AsyncIterator[web.Application]:
     """Run an application without a socket of its own: nobody can come, so it need not be warm."""
+    app.on_startup.remove(open_when_warm)
     runner = web.AppRunner(app, access_log=None)
-    with patch.object(opening, "PATIENCE_SECONDS", 0):
-        await runner.setup()
+    await runner.setup()
     try:
         yield app
     finally:

@@ -111,12 +111,16 @@ class Grandstand:
             except (ClientError, TypeError):  # aiohttp's for a connection that is closed under a text that it waits for
                 await asyncio.sleep(STEP_SECONDS)
 
+    async def _served(self, seat: Seat) -> None:
+        """Wait until somebody has been shown the last position, or cut off."""
+        await until(lambda: seat.cut or seat.shown[-1:] == self._sent[-1:])
+
     async def end(self) -> None:
         """Let the devices stop; see that nobody has missed anything from when they came to when they were cut off."""
         self._over = True
         await self._driving
         for seat in self.seats:
-            await until(lambda seat=seat: seat.cut or seat.shown[-1:] == self._sent[-1:])
+            await self._served(seat)
             begin = self._sent.index(seat.before) + 1 if seat.before else 0
             assert seat.shown == self._sent[begin : begin + len(seat.shown)]
         for task in self._tasks:
