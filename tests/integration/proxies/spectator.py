@@ -32,6 +32,7 @@ class Spectator:
     """How often each close code ended a connection, or each status a handshake."""
     steps_back: list[str] = field(default_factory=list)
     """What he had seen and was taken from him."""
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _newest: dict[str, int] = field(default_factory=dict)
     _seen_at: float | None = None
     _longest_s: float = 0.0
@@ -49,7 +50,14 @@ class Spectator:
                 failures = 0
             bound = BASE_SECONDS if code == RESTART else min(CAP_SECONDS, BASE_SECONDS * 2**failures)
             failures += code != RESTART
-            await asyncio.sleep(random.uniform(0, bound))
+            self._woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(0, bound)):
+                    await self._woken.wait()
+
+    def wake(self) -> None:
+        """Look at the page again: who waits to come back does so now."""
+        self._woken.set()
 
     async def _visit(self) -> int:
         """Follow the event until the connection ends; return its close code, or the status of a refusal."""
