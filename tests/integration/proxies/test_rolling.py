@@ -40,6 +40,7 @@ class Rally:
         imeis = [f"35209308{number:07d}" for number in range(DEVICES)]
         self.fields = [imeis[number::EVENTS] for number in range(EVENTS)]
         """The devices of each event."""
+        self._over = False
 
     async def gather(self) -> None:
         """Let all devices report, and most of them again and again."""
@@ -48,11 +49,15 @@ class Rally:
         await self._trackers.drive(moving, now_ms() - TAIL, TAIL // len(moving))
 
     async def drive(self) -> None:
-        """Let the devices of one event after the other report, for ever, but for those that are parked."""
-        while True:
+        """Let the devices of one event after the other report until it is over, but for those that are parked."""
+        while not self._over:
             for _, *moving in self.fields:
                 await self._trackers.drive(moving, now_ms(), 1)
                 await asyncio.sleep(TICK_SECONDS)
+
+    def end(self) -> None:
+        """Let it be over: redis-py may swallow a cancellation."""
+        self._over = True
 
 
 @pytest.fixture
@@ -97,10 +102,12 @@ async def spectators(deploy: Deploy, instances: list[Instance], rally: Rally, co
 async def watching(rally: Rally, spectators: list[Spectator]) -> AsyncIterator[None]:
     """Let the devices drive and everybody watch for as long as this lasts, and have a map in the end."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in (rally.drive(), *(each.watch() for each in spectators))]
+        group.create_task(rally.drive())
+        tasks = [group.create_task(each.watch()) for each in spectators]
         await all_follow(spectators)
         yield
         await all_follow(spectators)
+        rally.end()
         for task in tasks:
             task.cancel()
 
