@@ -21,7 +21,7 @@ from tests.servers import Database
 
 BAD_GATEWAY = 502
 GAP_SECONDS = 3.0
-EVENTS, DEVICES, SPECTATORS = 10, 80, 60
+EVENTS, DEVICES, SPECTATORS = 10, 80, 40
 """Devices and spectators are shared out among the events; one device of each is parked and reports no more."""
 TICK_SECONDS = 0.025
 """Between the reports of two events' devices: 280 records a second, and each spectator sees something every 0.25 s."""
