@@ -7,6 +7,7 @@ after a quiet moment goes at once, the rest wait in the stream, and a slow reade
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,11 @@ class Fanout:
         self._group: Group
         self._warmed = False
         self._backlog = Backlog()
+        self._level_at = 0.0
+        """When it was last asked for entries and had no more of them (loop time), or the group was made at its tail.
+
+        What comes was added later, whatever the stream's clock says, which may jump or be wrong.
+        """
         self._held_since: float | None = None
         """Since when the backlog is held back (loop time)."""
         self._halvings = 0
@@ -185,7 +191,7 @@ class Fanout:
         pause = shortest
         while True:
             try:
-                await self._group.open()
+                await self._open()
                 if not self._warmed:
                     await self._warm()
                 block_ms = None  # at first: that the stream is being read is known before something comes
@@ -200,6 +206,12 @@ class Fanout:
                 await self._send()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads instances, hides nothing
                 pause = min(2 * pause, longest)
+
+    async def _open(self) -> None:
+        first, began = self._group.last is None, asyncio.get_running_loop().time()
+        await self._group.open()
+        if first:
+            self._level_at = began
 
     async def _warm(self) -> None:
         """Fill the latest table from the tail: what the durable writer has not written yet must not be missing (G3)."""
@@ -223,18 +235,24 @@ class Fanout:
         """
         loop = asyncio.get_running_loop()
         count = self._at_once(self._settings.batch_size)
+        asked = loop.time()
         entries = await self._group.read(count, block_ms)
         began = loop.time()
+        now_ms, since_level_ms = int(time.time() * 1000), int((began - self._level_at) * 1000)
         full = len(entries) == count
         if not full:
+            self._level_at = asked
             self._halvings = 0
         if entries:
             RECORDS.inc(len(entries))
             LAST_READ.set(entry_ms(entries[-1][0]) / 1000)
-            self._backlog.add(self._positions(entries))  # at once: it is read, and must be sent whatever comes now
+            # at once: it is read, and must be sent whatever comes now
+            self._backlog.add(self._positions(entries, now_ms - since_level_ms))
         behind_ms = await self._group.behind_ms(CATCH_UP_MS) if full else 0
-        self._tell_how_far_behind(behind_ms)
         spread_ms = entry_ms(entries[-1][0]) - entry_ms(entries[0][0]) if entries else 0
+        if entries and entry_ms(entries[-1][0]) + behind_ms > now_ms + CATCH_UP_MS:  # its clock, or ours, has jumped
+            behind_ms, spread_ms = min(behind_ms, since_level_ms), min(spread_ms, since_level_ms)
+        self._tell_how_far_behind(behind_ms)
         if max(behind_ms, spread_ms) > CATCH_UP_MS or self._held_since is not None:
             SKIPPED.inc(self._backlog.keep_newest())
         if behind_ms > CATCH_UP_MS:
@@ -260,11 +278,12 @@ class Fanout:
         else:
             self._timely.good()
 
-    def _positions(self, entries: Sequence[Entry]) -> list[Position]:
+    def _positions(self, entries: Sequence[Entry], since_ms: int = 0) -> list[Position]:
+        """Return those of entries that were added after `since_ms`."""
         positions = []
         for entry_id, entry in entries:
             try:
-                positions.append(self._decoder.position(entry_id, entry))
+                positions.append(self._decoder.position(entry_id, entry, since_ms))
             except UnusableRecordError as error:
                 self._flaws.note(error.flaw.value, entry_id, str(error))
         self._flaws.judge(len(entries))

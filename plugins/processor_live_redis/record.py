@@ -56,10 +56,11 @@ class RecordDecoder:
     def __init__(self, *, include_attributes: bool) -> None:
         self._decode = msgspec.json.Decoder(_RecordWithAttributes if include_attributes else _Record).decode
 
-    def position(self, entry_id: bytes, fields: Sequence[bytes]) -> Position:
+    def position(self, entry_id: bytes, fields: Sequence[bytes], since_ms: int = 0) -> Position:
         """Return the position of an entry; its fields are names and values by turns.
 
-        Raises `UnusableRecordError`, whatever the entry holds.
+        It was added after `since_ms`, though its id may say otherwise: the stream's clock may be behind. Raises
+        `UnusableRecordError`, whatever the entry holds.
         """
         try:
             payload = fields[2 * fields[::2].index(b"payload") + 1]
@@ -77,7 +78,7 @@ class RecordDecoder:
         ts = epoch_ms(record.timestamp)
         if ts <= 0:
             raise UnusableRecordError(Flaw.MALFORMED, "dated before 1970 - at `$.timestamp`")
-        if ts > entry_ms(entry_id) + MAX_AHEAD_MS:
+        if ts > max(entry_ms(entry_id), since_ms) + MAX_AHEAD_MS:
             raise UnusableRecordError(Flaw.FUTURE, f"dated more than {MAX_AHEAD_MS} ms after its stream entry")
         if record.satellites == 0 and record.latitude == 0 and record.longitude == 0:
             raise UnusableRecordError(Flaw.NO_FIX, "latitude and longitude 0 with 0 satellites")

@@ -55,7 +55,7 @@ UNUSABLE = {
     "no-payload": None,
     "malformed": '{"device_id": "q8zz7secret"',
     "too-large": '"q8zz7secret' + "x" * 70_000,
-    "future": record("q8zz7secret", 10_000_000),
+    "future": record("q8zz7secret", 4_102_444_800_000),
     "no-fix": record("q8zz7secret", 10_000, latitude=0, longitude=0, satellites=0),
     "unpublished": record("poison", 10_000),
 }
