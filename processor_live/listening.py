@@ -4,7 +4,6 @@ They share it with `SO_REUSEPORT`, as may whoever runs as the same user: a secon
 would quietly be given half of the first one's viewers.
 """
 
-import contextlib
 import socket
 from dataclasses import replace
 
@@ -13,18 +12,13 @@ from processor_live.settings import Settings
 
 BACKLOG = 4_096
 """Handshakes that may wait to be accepted: a restart brings every spectator at once."""
-PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds of silence until the kernel asks whether a client is there, seconds until it asks again, and how often.
-
-Viewers are pinged; who vanishes in the middle of a handshake would else hold an open file for more than two hours.
-"""
 
 
 def alone(settings: Settings) -> socket.socket:
     """Return a socket that listens on the live port, and shares it with nobody. Raise `StartError` when it is taken."""
     host, port = settings.ws_host, settings.ws_port
     try:
-        return _probing(socket.create_server((host, port), family=_family(host), backlog=BACKLOG))
+        return socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
     except OSError as error:
         raise cannot_listen("LIVE_WS", host, port, error) from None
 
@@ -57,14 +51,6 @@ def shared(settings: Settings) -> socket.socket:
     except OSError as error:
         sock.close()
         raise cannot_listen("LIVE_WS", host, port, error) from None
-    return _probing(sock)
-
-
-def _probing(sock: socket.socket) -> socket.socket:
-    """Have the kernel look after the clients that `sock` accepts: on Linux they inherit this from it."""
-    for name, value in PROBES.items():
-        with contextlib.suppress(AttributeError, OSError):  # not every system has them
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return sock
 
 

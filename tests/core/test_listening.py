@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 
 from processor_live.failure import StartError
-from processor_live.listening import PROBES, alone, reserved, shared
+from processor_live.listening import alone, reserved, shared
 from processor_live.settings import Settings, load
 from processor_live_demo.embedded import free_port
 
@@ -124,13 +124,3 @@ def test_the_kernel_may_choose_the_port(sockets: ExitStack) -> None:
         chosen = load(Settings, {"LIVE_WS_HOST": "127.0.0.1", "LIVE_WS_PORT": str(port)})
         is_refused(alone, chosen)
         is_refused(reserved, chosen)
-
-
-@pytest.mark.parametrize("way", [alone, shared])
-def test_the_kernel_looks_after_whoever_is_accepted(settings: Settings, sockets: ExitStack, way: Way) -> None:
-    listener = sockets.enter_context(way(settings))
-    listener.listen()
-    sockets.enter_context(socket.create_connection(listener.getsockname()[:2]))
-    accepted = sockets.enter_context(listener.accept()[0])
-    for name, value in PROBES.items():
-        assert accepted.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -91,8 +92,10 @@ async def test_who_falls_silent_is_dropped_with_all_that_it_held(
             await platform.trackers.drive(IMEIS, ts, 25)
             ts += 25
             await shown(newest, ts - 1)
-        assert f'live_disconnects_total{{code="1006"}} {EACH}.0' in said
-        assert f'live_disconnects_total{{code="1013"}} {EACH}.0' in said
+        ends = {code: int(count) for code, count in re.findall(r'live_disconnects_total{code="(\d+)"} (\d+)', said)}
+        assert set(ends) <= {"1006", "1013"}
+        assert ends["1006"] >= EACH, "where nothing happens, only the ping tells"
+        assert sum(ends.values()) == 2 * EACH
         assert "live_subscriptions 1.0" in said
         assert "live_lagging_connections 0.0" in said
         assert descriptors(process.pid) <= before
@@ -104,8 +107,7 @@ async def test_who_falls_silent_is_dropped_with_all_that_it_held(
     assert await watching == 1012
     _, log = await process.communicate()
     assert process.returncode == 0
-    assert b"WARNING" not in log
-    assert b"ERROR" not in log
+    assert [line for line in log.splitlines() if b" INFO " not in line and b" check." not in line] == []
 
 
 async def test_who_comes_out_of_a_tunnel_is_still_there_and_ends_on_the_newest_positions(
@@ -140,7 +142,7 @@ def lagging(live: Live) -> bool:
 async def test_who_vanishes_while_directus_is_asked_leaves_its_seat_to_others(
     platform: Platform, access: Access, cookie: str, topic: str
 ) -> None:
-    live = await platform.start(LIVE_WS_PING_INTERVAL_MS=str(SHORT_MS), LIVE_WS_MAX_CONNECTIONS="1")
+    live = await platform.start(LIVE_WS_PING_INTERVAL_MS="1000", LIVE_WS_MAX_CONNECTIONS="1")
     before = metric("live_disconnects_total", code="1006")
     asked, let_go = asyncio.Event(), asyncio.Event()
 

@@ -12,6 +12,7 @@ from tests.integration.proxies import shipped
 from tests.integration.proxies.conftest import Deploy
 from tests.integration.proxies.front import Front
 from tests.integration.proxies.test_deployment import EVIL
+from tests.running import until
 from tests.servers import Database
 
 KEEPING = {
@@ -52,6 +53,7 @@ async def test_who_comes_after_somebody_else_was_refused_is_himself(front: Front
         assert [call.headers["Cookie"] for call in access.calls] == [ben]
         assert {each.identity.user for each in live.app[CONNECTIONS]} == {access.users[ANA].id, access.users[BEN].id}
         await viewer.socket.close()
+        await until(lambda: len(live.app[CONNECTIONS]) == 1)
 
 
 async def test_a_body_is_no_other_handshake(front: Front, live: Live, access: Access) -> None:
