@@ -160,9 +160,10 @@ class Directus:
                 patience_s=question.patience_s,
             )
         except NoPlaceError as error:
-            CALLS.labels(question.kind, "unasked").inc()
-            self._note(waiting, str(error))
-            raise NoAnswerError(str(error), "unasked") from None
+            reason = str(error)
+        CALLS.labels(question.kind, "unasked").inc()
+        self._note(waiting, reason)
+        raise NoAnswerError(reason, "unasked") from None
 
     async def _call(
         self, question: Question[_Meaning], path: str, headers: dict[str, str], timeout_ms: int
@@ -171,13 +172,15 @@ class Directus:
             answer = await self._ask(path, headers, timeout_ms)
             meaning = question.read(answer)
         except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError
-            status = error.status if isinstance(error, NoAnswerError) else "none"
-            CALLS.labels(question.kind, status).inc()
-            self._note(question.kind, _reason(error))
-            raise NoAnswerError(_reason(error), status) from None
-        CALLS.labels(question.kind, str(answer.status)).inc()
-        self._note(question.kind, None)
-        return meaning
+            reason, status = _reason(error), error.status if isinstance(error, NoAnswerError) else "none"
+        else:
+            CALLS.labels(question.kind, str(answer.status)).inc()
+            self._note(question.kind, None)
+            return meaning
+        CALLS.labels(question.kind, status).inc()
+        self._note(question.kind, reason)
+        # not where it was caught: its context would hold the task that holds it, garbage for everybody in a crowd
+        raise NoAnswerError(reason, status) from None
 
     def _note(self, kind: str, problem: str | None) -> None:
         """Say what is wrong with any kind of question: if one never has an answer, each viewer would make two lines."""

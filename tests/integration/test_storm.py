@@ -1,17 +1,23 @@
 """A crowd that comes all at once waits here, not at Directus or Postgres (docs/contract.md §6.3)."""
 
 import asyncio
+import gc
 from dataclasses import replace
 
 import pytest
+from aiohttp.web_protocol import RequestHandler
 
 from processor_live_demo.access import Access
+from processor_live_demo.directus import answer
 from processor_live_directus.auth import WHO
 from processor_live_postgres.snapshot import SPACING_SECONDS
 from tests.busy_directus import BusyDirectus
+from tests.core.stranger import strangers
 from tests.core.wire import metric
 from tests.crowd import Crowd
-from tests.integration.platform import Platform
+from tests.directus.conftest import Gate
+from tests.integration.platform import Live, Platform
+from tests.running import until
 from tests.servers import Database
 
 VIEWERS = 150
@@ -42,3 +48,42 @@ async def test_a_crowd_costs_directus_so_many_calls_at_the_same_time_and_postgre
     assert crowd.undecided == 0, "whoever has got in may also follow"
     assert min(refusal.after_s for refusal in crowd.refusals) >= PATIENCE_SECONDS, "nobody before their time was over"
     assert metric(QUERIES) - queries <= took_s / SPACING_SECONDS + 1
+
+
+def handlers() -> int:
+    """Return of how many connections to a server there is anything left in this process."""
+    return sum(isinstance(each, RequestHandler) for each in gc.get_objects())
+
+
+async def refuse(live: Live) -> None:
+    """Let ten come who are told to come back."""
+    async with strangers(live.port, 10) as crowd:
+        for number, stranger in enumerate(crowd):
+            assert await stranger.upgrade(f"Cookie: session={number}") == 503
+
+
+async def test_who_is_refused_is_forgotten_at_once(
+    platform: Platform, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or in a storm the garbage collector is busier than all else: two thirds of the CPU, and seconds at a time."""
+    monkeypatch.setattr("processor_live_directus.auth.WHO", replace(WHO, patience_s=0.05))
+    gate = Gate()
+    live = await platform.start(DIRECTUS_MAX_CONCURRENCY="1")
+    access.overrides["users"] = answer(500)
+    await refuse(live)  # whatever is made once
+    gc.collect()
+    gc.disable()
+    try:
+        before = handlers()
+        await refuse(live)
+        await until(lambda: handlers() <= before)
+        access.overrides["users"] = gate
+        with_a_place = asyncio.create_task(live.handshake(Cookie="session=first"))
+        await gate.entered.wait()
+        before = handlers()
+        await refuse(live)
+        await until(lambda: handlers() <= before)
+    finally:
+        gc.enable()
+    gate.opened.set()
+    await with_a_place
