@@ -160,10 +160,9 @@ class Directus:
                 patience_s=question.patience_s,
             )
         except NoPlaceError as error:
-            reason = str(error)
-        CALLS.labels(question.kind, "unasked").inc()
-        self._note(waiting, reason)
-        raise NoAnswerError(reason, "unasked") from None
+            CALLS.labels(question.kind, "unasked").inc()
+            self._note(waiting, str(error))
+            raise NoAnswerError(str(error), "unasked") from None
 
     async def _call(
         self, question: Question[_Meaning], path: str, headers: dict[str, str], timeout_ms: int
@@ -179,7 +178,7 @@ class Directus:
             return meaning
         CALLS.labels(question.kind, status).inc()
         self._note(question.kind, reason)
-        # not where it was caught: its context would hold the task that holds it, garbage for everybody in a crowd
+        # not where it was caught: a timeout in its context would hold the task that holds it, and all that task knows
         raise NoAnswerError(reason, status) from None
 
     def _note(self, kind: str, problem: str | None) -> None:

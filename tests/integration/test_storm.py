@@ -8,7 +8,7 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 
 from processor_live_demo.access import Access
-from processor_live_demo.directus import answer
+from processor_live_demo.directus import silence
 from processor_live_directus.auth import WHO
 from processor_live_postgres.snapshot import SPACING_SECONDS
 from tests.busy_directus import BusyDirectus
@@ -62,14 +62,8 @@ async def refuse(live: Live) -> None:
             assert await stranger.upgrade(f"Cookie: session={number}") == 503
 
 
-async def test_who_is_refused_is_forgotten_at_once(
-    platform: Platform, access: Access, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or in a storm the garbage collector is busier than all else: two thirds of the CPU, and seconds at a time."""
-    monkeypatch.setattr("processor_live_directus.auth.WHO", replace(WHO, patience_s=0.05))
-    gate = Gate()
-    live = await platform.start(DIRECTUS_MAX_CONCURRENCY="1")
-    access.overrides["users"] = answer(500)
+async def refuse_without_garbage(live: Live) -> None:
+    """Let them come, and see that nothing is left of them though no garbage is collected."""
     await refuse(live)  # whatever is made once
     gc.collect()
     gc.disable()
@@ -77,13 +71,24 @@ async def test_who_is_refused_is_forgotten_at_once(
         before = handlers()
         await refuse(live)
         await until(lambda: handlers() <= before)
-        access.overrides["users"] = gate
-        with_a_place = asyncio.create_task(live.handshake(Cookie="session=first"))
-        await gate.entered.wait()
-        before = handlers()
-        await refuse(live)
-        await until(lambda: handlers() <= before)
     finally:
         gc.enable()
+
+
+async def test_who_finds_no_free_place_is_forgotten_at_once(
+    platform: Platform, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or in a storm the garbage collector is busier than all else: two thirds of the CPU, and seconds at a time."""
+    monkeypatch.setattr("processor_live_directus.auth.WHO", replace(WHO, patience_s=0.05))
+    gate = access.overrides["users"] = Gate()
+    live = await platform.start(DIRECTUS_MAX_CONCURRENCY="1", DIRECTUS_AUTH_TIMEOUT_MS="60000")
+    with_a_place = asyncio.create_task(live.handshake(Cookie="session=first"))
+    await gate.entered.wait()
+    await refuse_without_garbage(live)
     gate.opened.set()
     await with_a_place
+
+
+async def test_who_has_no_answer_of_directus_in_time_is_forgotten_at_once(platform: Platform, access: Access) -> None:
+    access.overrides["users"] = silence()
+    await refuse_without_garbage(await platform.start(DIRECTUS_AUTH_TIMEOUT_MS="50"))
