@@ -31,7 +31,10 @@ class SingleFlight(Generic[_K, _V]):
             flight = asyncio.create_task(self._fly(key, call))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._land(key, done))
-        return await asyncio.shield(flight)
+        try:
+            return await asyncio.shield(flight)
+        finally:
+            del flight  # the exception it may have holds this frame: in a storm, all who are refused would be garbage
 
     async def _fly(self, key: _K, call: Callable[[], Awaitable[_V]]) -> _V:
         loop = asyncio.get_running_loop()

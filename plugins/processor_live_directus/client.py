@@ -171,13 +171,15 @@ class Directus:
             answer = await self._ask(path, headers, timeout_ms)
             meaning = question.read(answer)
         except (ClientError, OSError, ValueError, NoAnswerError) as error:  # TimeoutError is an OSError
-            status = error.status if isinstance(error, NoAnswerError) else "none"
-            CALLS.labels(question.kind, status).inc()
-            self._note(question.kind, _reason(error))
-            raise NoAnswerError(_reason(error), status) from None
-        CALLS.labels(question.kind, str(answer.status)).inc()
-        self._note(question.kind, None)
-        return meaning
+            reason, status = _reason(error), error.status if isinstance(error, NoAnswerError) else "none"
+        else:
+            CALLS.labels(question.kind, str(answer.status)).inc()
+            self._note(question.kind, None)
+            return meaning
+        CALLS.labels(question.kind, status).inc()
+        self._note(question.kind, reason)
+        # not where it was caught: a timeout in its context would hold the task that holds it, and all that task knows
+        raise NoAnswerError(reason, status) from None
 
     def _note(self, kind: str, problem: str | None) -> None:
         """Say what is wrong with any kind of question: if one never has an answer, each viewer would make two lines."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from prometheus_client import Gauge
@@ -36,19 +36,27 @@ class Places:
 
     async def call(self, call: Callable[[], Coroutine[Any, Any, _T]], *, newcomer: bool, patience_s: float) -> _T:
         """Return the outcome of `call()`, which begins when there is a place. Raise `NoPlaceError`."""
-        with ExitStack() as taken:
-            taken.enter_context(WAITING.track_inprogress())
-            try:
-                async with asyncio.timeout(patience_s):
-                    for places in (self._newcomers, self._places) if newcomer else (self._places,):
-                        await places.acquire()
-                        taken.callback(places.release)
-            except TimeoutError:
-                raise NoPlaceError(f"no free place within {patience_s:g} s") from None
-            task, place = asyncio.create_task(call()), taken.pop_all()
+        place = await self._place(patience_s, newcomer=newcomer)
+        if place is None:
+            raise NoPlaceError(f"no free place within {patience_s:g} s")
+        task = asyncio.create_task(call())
         self._calls.add(task)
         task.add_done_callback(lambda done: self._end(done, place))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # the exception it may have holds this frame
+
+    async def _place(self, patience_s: float, *, newcomer: bool) -> ExitStack | None:
+        """Return a place, to be closed; None when there was none in time."""
+        with ExitStack() as taken, suppress(TimeoutError):
+            taken.enter_context(WAITING.track_inprogress())
+            async with asyncio.timeout(patience_s):
+                for places in (self._newcomers, self._places) if newcomer else (self._places,):
+                    await places.acquire()
+                    taken.callback(places.release)
+            return taken.pop_all()
+        return None
 
     def _end(self, call: asyncio.Task[Any], place: ExitStack) -> None:
         self._calls.discard(call)
