@@ -9,6 +9,7 @@ import { makeGround } from './ground.js'
 import { List } from './list.js'
 import { Notice } from './notice.js'
 import { Scene } from './scene.js'
+import { Status } from './status.js'
 import { mayAnimate, onThemeChange, readTheme } from './theme.js'
 import { Watch } from './watch.js'
 import { shortNames } from './wording.js'
@@ -36,6 +37,7 @@ const camera = new Camera(ground.map, devices)
 const scene = new Scene(ground.map, devices, camera, ground.written, () => theme, 'devices')
 const list = new List(find('list'), find('find'), (id) => (id === camera.followed ? camera.release() : camera.follow(id)))
 const figures = new Figures(devices, { count: find('count'), rate: find('rate'), worstAge: find('worst-age') })
+const status = new Status(find('status'), devices)
 let isNew = true // whether the event has been shown already
 
 const stage = {
@@ -58,10 +60,7 @@ const stage = {
     if (devices.size !== known) relist()
     scene.move()
   },
-  say(status, text) {
-    find('status').dataset.status = status
-    find('status').textContent = text
-  },
+  say: (...said) => status.say(...said),
 }
 
 function relist() {
@@ -100,6 +99,7 @@ onThemeChange(() => {
 setInterval(() => {
   figures.tick()
   list.refresh(devices)
+  status.refresh()
 }, REFRESH_MS)
 
 const watch = new Watch({
