@@ -1,7 +1,7 @@
 // What happens when the page is opened?
 
 import { Camera } from './camera.js'
-import { setClock } from './clock.js'
+import { isClockSet, setClock } from './clock.js'
 import { Devices } from './devices.js'
 import { Directus } from './directus.js'
 import { Figures } from './figures.js'
@@ -96,10 +96,12 @@ onThemeChange(() => {
   theme = readTheme()
   ground.map.eachLayer((layer) => layer.paint?.()) // those of canvas.js
 })
+let comparing // our clock with the service's, while that is under way
 setInterval(() => {
   figures.tick()
   list.refresh(devices)
   status.refresh()
+  if (isClockSet()) comparing ??= load('config.json').catch(() => {}).finally(() => { comparing = undefined })
 }, REFRESH_MS)
 
 const watch = new Watch({

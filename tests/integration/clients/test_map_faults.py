@@ -1,6 +1,5 @@
 """Does a person see on the map what is the matter, and afterwards the newest positions and never an older one?"""
 
-import asyncio
 import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -247,13 +246,18 @@ async def test_a_tab_behind_another_keeps_little_and_shows_the_newest_positions_
         await tab.until("() => document.querySelector('#status').textContent", "Live")
 
 
-async def test_a_browser_that_was_offline_shows_what_has_come_meanwhile(tab: Tab, live: Live) -> None:
+async def test_a_browser_that_was_offline_shows_what_has_come_meanwhile(
+    tab: Tab, live: Live, topic: str, cookie: str
+) -> None:
     tab.unavoidable = UNREACHABLE
     await tab.go("/map")
     await tab.reads("#status", "Live")
+    witness = await live.viewer(cookie)
+    await witness.snapshot(topic)
     await tab.page.context.set_offline(True)
-    await live.platform.trackers.report(IMEIS[0], now_ms(), speed=50)
-    await asyncio.sleep(0.5)
+    ts = now_ms()
+    await live.platform.trackers.report(IMEIS[0], ts, speed=50)
+    await witness.until(IMEIS[0], ts)
     assert await tab.page.locator("text=50 km/h").count() == 0, "it is offline"
     await tab.page.context.set_offline(False)
     await tab.reads("#list", "50 km/h")
@@ -285,3 +289,5 @@ async def test_ages_are_right_where_the_computers_clock_is_wrong(
         await tab.reads("#worst-age", "2 min")
         fading = await tab.page.locator("#list li").evaluate_all("(rows) => rows.map((row) => row.dataset.fading)")
         assert fading == ["1", "0", "0"]
+        await tab.page.clock.set_system_time(datetime.now(UTC))
+        await tab.reads("#worst-age", "2 min")
