@@ -92,10 +92,15 @@ export class Devices {
     if (known?.ts !== entry.ts) device.take(entry, known && this.#isGliding())
   }
 
+  /** The age of the newest of all positions, in milliseconds; undefined without devices. */
+  freshestAge() { return this.#choose(Math.min) }
+
   /** The age of the oldest of all latest positions, in milliseconds; undefined without devices. */
-  worstAge() {
-    let oldest
-    for (const device of this) oldest = Math.max(oldest ?? 0, device.age())
-    return oldest
+  worstAge() { return this.#choose(Math.max) }
+
+  #choose(better) {
+    let chosen
+    for (const device of this) chosen = better(chosen ?? device.age(), device.age())
+    return chosen
   }
 }

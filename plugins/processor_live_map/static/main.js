@@ -1,7 +1,7 @@
 // What happens when the page is opened?
 
 import { Camera } from './camera.js'
-import { setClock } from './clock.js'
+import { isClockSet, setClock } from './clock.js'
 import { Devices } from './devices.js'
 import { Directus } from './directus.js'
 import { Figures } from './figures.js'
@@ -9,6 +9,7 @@ import { makeGround } from './ground.js'
 import { List } from './list.js'
 import { Notice } from './notice.js'
 import { Scene } from './scene.js'
+import { Status } from './status.js'
 import { mayAnimate, onThemeChange, readTheme } from './theme.js'
 import { Watch } from './watch.js'
 import { shortNames } from './wording.js'
@@ -36,6 +37,7 @@ const camera = new Camera(ground.map, devices)
 const scene = new Scene(ground.map, devices, camera, ground.written, () => theme, 'devices')
 const list = new List(find('list'), find('find'), (id) => (id === camera.followed ? camera.release() : camera.follow(id)))
 const figures = new Figures(devices, { count: find('count'), rate: find('rate'), worstAge: find('worst-age') })
+const status = new Status(find('status'), devices)
 let isNew = true // whether the event has been shown already
 
 const stage = {
@@ -58,10 +60,7 @@ const stage = {
     if (devices.size !== known) relist()
     scene.move()
   },
-  say(status, text) {
-    find('status').dataset.status = status
-    find('status').textContent = text
-  },
+  say: (...said) => status.say(...said),
 }
 
 function relist() {
@@ -97,9 +96,12 @@ onThemeChange(() => {
   theme = readTheme()
   ground.map.eachLayer((layer) => layer.paint?.()) // those of canvas.js
 })
+let comparing // our clock with the service's, while that is under way
 setInterval(() => {
   figures.tick()
   list.refresh(devices)
+  status.refresh()
+  if (isClockSet()) comparing ??= load('config.json').catch(() => {}).finally(() => { comparing = undefined })
 }, REFRESH_MS)
 
 const watch = new Watch({

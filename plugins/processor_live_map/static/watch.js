@@ -116,25 +116,35 @@ export class Watch {
   }
 
   #signedOut(title) {
-    this.#stage.say('closed', 'Signed out')
-    this.#notice.show(title, 'Sign in to see where the devices are.', { 'Sign in': this.#signIn, 'I have signed in': () => this.#again() })
+    this.#stop('Signed out', title, 'Sign in to see where the devices are.', {
+      'Sign in': this.#signIn, 'I have signed in': () => this.#again(),
+    })
   }
 
   #unreachable() {
-    this.#stage.say('closed', 'Out of reach')
-    this.#notice.show('The events cannot be listed', 'The server does not answer as it should.', { 'Try again': () => this.#again() })
+    this.#stop('Out of reach', 'The events cannot be listed', 'The server does not answer as it should.', {
+      'Try again': () => this.#again(),
+    })
   }
 
   #nothing() {
-    this.#stage.say('closed', 'No event')
-    this.#notice.show('There is no event for you', 'Nobody has opened one to you yet.', {
+    this.#stop('No event', 'There is no event for you', 'Nobody has opened one to you yet.', {
       'Try again': () => this.#again(), 'Sign in as somebody else': this.#signIn,
     })
   }
 
   #ended() {
-    this.#stage.say('closed', 'Ended')
-    this.#notice.show('The server has ended the connection', 'This page seems to be out of date.', { 'Load it anew': () => location.reload() })
+    this.#stop('Ended', 'The server has ended the connection', 'This page seems to be out of date.', {
+      'Load it anew': () => location.reload(),
+    })
+  }
+
+  /** Show nothing and let no event be chosen, until the person has done something about it. */
+  #stop(said, ...notice) {
+    this.#picker.disabled = true
+    this.#stage.forget()
+    this.#stage.say('closed', said)
+    this.#notice.show(...notice)
   }
 
   #again() {

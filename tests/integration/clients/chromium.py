@@ -1,13 +1,14 @@
 """A browser of the machine, and everything it complains about."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 TIMEOUT_MS = 20_000
 QUIET = (
@@ -37,30 +38,42 @@ class Tab:
     origin: str
     complaints: list[str] = field(default_factory=list)
     """Errors and warnings, violations of the page's own policy among them."""
+    unavoidable: str = "(?!)"
+    """A pattern of what a browser complains of by itself; nothing, unless a test knows better."""
     asked: set[str] = field(default_factory=set)
-    """The origins from which something was loaded."""
+    """The origins from which something was wanted, by HTTP or through a WebSocket."""
 
     @classmethod
     async def open(cls, browser: Browser, origin: str, cookie: str = "", **options: Any) -> "Tab":  # noqa: ANN401 - as playwright has them
         """Return an empty tab, signed in with a `Cookie` header or not at all."""
-        context = await browser.new_context(**options)
-        if cookie:
-            name, _, value = cookie.partition("=")
-            await context.add_cookies([{"name": name, "value": value, "url": origin}])
-        page = await context.new_page()
+        page = await (await browser.new_context(**options)).new_page()
         page.set_default_timeout(TIMEOUT_MS)
         tab = cls(page, origin)
         page.on("console", tab._hear)
         page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        page.on("request", tab._see)
+        page.on("request", lambda request: tab._see(request.url))
+        page.on("websocket", lambda socket: tab._see(socket.url))
+        if cookie:
+            await tab.sign_in(cookie)
         return tab
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
 
-    def _see(self, request: Request) -> None:
-        self.asked.add("/".join(request.url.split("/")[:3]))
+    def _see(self, url: str) -> None:
+        self.asked.add("/".join(re.sub("^ws", "http", url).split("/")[:3]))
+
+    def check(self) -> None:
+        """Raise AssertionError if there was reason to complain, or another host was asked for something."""
+        complaints = [each for each in self.complaints if not re.search(self.unavoidable, each)]
+        assert complaints == [], complaints
+        assert self.asked <= {self.origin}, self.asked
+
+    async def sign_in(self, cookie: str) -> None:
+        """Keep a `Cookie` header for the origin, instead of the one before."""
+        name, _, value = cookie.partition("=")
+        await self.page.context.add_cookies([{"name": name, "value": value, "url": self.origin}])
 
     async def go(self, path: str) -> None:
         """Open a page of the origin."""

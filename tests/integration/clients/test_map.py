@@ -1,75 +1,48 @@
 """Does a person see on the map what the devices do, and in words why there is nothing to be seen?"""
 
 import base64
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from processor_live.endpoint import CONNECTIONS
 from processor_live_demo.access import Access
 from tests.integration.clients.chromium import Tab, chromium
+from tests.integration.clients.conftest import IMEIS, MAP, quiet_tab
 from tests.integration.conftest import ANA
 from tests.integration.platform import Live, Platform, moment, now_ms
 from tests.servers import Database
 
-IMEIS = [f"35209308046{number:04}" for number in range(1001, 1004)]
-PLUGINS = "auth,authorization,routing,snapshot,fanout,map,processor_live_demo.proxy:setup"
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
-ROAD = {
-    "type": "FeatureCollection",
-    "features": [
-        {
-            "type": "Feature",
-            "properties": {},
-            "geometry": {"type": "LineString", "coordinates": [[19.4, 41.4], [19.6, 41.6]]},
-        }
-    ],
-}
 MINUTE_MS = 60_000
 
-# How far the middle of all markers, which alone have colours, is from that of the map, in pixels; null without any.
-CENTRE = """() => {
+# The canvas of the markers, and those of its pixels that are a marker's, which alone have colours: [left, top, alpha].
+MARKED = """(() => {
     const canvas = document.querySelector('.leaflet-devices-pane canvas:last-child')
-    if (!canvas) return null
-    const {width, height} = canvas
+    const {width, height} = canvas ?? {}
+    const pixels = []
+    if (!width) return {canvas, pixels}
     const copy = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true})
     copy.drawImage(canvas, 0, 0)
     const {data} = copy.getImageData(0, 0, width, height)
-    let [x, y, painted] = [0, 0, 0]
     for (let n = 0; n < width * height; n++) {
-        const colour = data.subarray(4 * n, 4 * n + 3)
-        if (Math.max(...colour) - Math.min(...colour) < 60) continue
-        ;[x, y, painted] = [x + n % width, y + Math.floor(n / width), painted + 1]
+        if (!data[4 * n + 3]) continue
+        const [red, green, blue, alpha] = data.subarray(4 * n, 4 * n + 4)
+        if (Math.max(red, green, blue) - Math.min(red, green, blue) < 60) continue
+        pixels.push([n % width, Math.floor(n / width), alpha])
     }
+    return {canvas, pixels}
+})()"""
+
+# How far the middle of all markers is from that of the map, in pixels; null without any.
+CENTRE = f"""() => {{
+    const {{canvas, pixels}} = {MARKED}
+    if (!pixels.length) return null
     const [own, map] = [canvas, canvas.closest('#map')].map((element) => element.getBoundingClientRect())
-    return painted ? [x / painted + own.x - map.x - map.width / 2, y / painted + own.y - map.y - map.height / 2] : null
-}"""
-
-
-@pytest.fixture
-async def live(platform: Platform, database: Database, access: Access, event: str, tmp_path: Path) -> Live:
-    """The service with the map, as in the demo; three devices of the event have been seen just now."""
-    database.register(event, *IMEIS)
-    for number, imei in enumerate(IMEIS):
-        database.add_position(imei, moment(now_ms()), latitude=41.5 + number / 100, longitude=19.5 + number / 100)
-    access.names = {event: "Rally of Theth"}
-    overlay = tmp_path / "road.geojson"
-    overlay.write_text(json.dumps(ROAD), encoding="utf-8")
-    return await platform.start(LIVE_PLUGINS=PLUGINS, LIVE_MAP_SIGN_IN_URL="/login", LIVE_MAP_OVERLAY=str(overlay))
-
-
-@pytest.fixture
-async def tab(live: Live, cookie: str) -> AsyncIterator[Tab]:
-    """A tab of a browser in which Ana is signed in; nothing that happens there may give reason to complain."""
-    async with chromium() as browser:
-        tab = await Tab.open(browser, live.url, cookie)
-        yield tab
-        assert tab.complaints == []
-        assert tab.asked == {live.url}
+    const [x, y] = [0, 1].map((part) => pixels.reduce((sum, pixel) => sum + pixel[part], 0) / pixels.length)
+    return [x + own.x - map.x - map.width / 2, y + own.y - map.y - map.height / 2]
+}}"""
 
 
 def in_the_middle(centre: tuple[float, float] | None) -> bool:
@@ -162,7 +135,7 @@ async def test_an_event_that_is_not_open_is_refused_in_words_and_another_is_offe
     await tab.reads("#count", "0")
     access.users[ANA].events.add(closed)
     await tab.page.click("text=Ask again")
-    await tab.reads("#status", "Live")
+    await tab.reads("#status", "No positions yet")
 
 
 async def test_an_event_that_is_closed_to_who_watches_it_is_gone_after_a_reconnect(
@@ -197,8 +170,8 @@ async def test_events_without_names_are_called_by_their_ids(tab: Tab, access: Ac
 
 
 async def test_who_is_not_signed_in_is_led_there_and_finds_the_map_afterwards(live: Live) -> None:
-    async with chromium() as browser:
-        tab = await Tab.open(browser, live.url)
+    async with quiet_tab(live.url) as tab:
+        tab.unavoidable = "status of 401"
         await tab.go("/map")
         await tab.reads("#notice", "Sign in to see where the devices are")
         await tab.page.get_by_role("link", name="Sign in", exact=True).click()
@@ -224,7 +197,7 @@ async def test_tiles_come_from_where_the_operator_says_and_are_credited(
     server = await aiohttp_server(app)
     origin = str(server.make_url("")).rstrip("/")
     live = await platform.start(
-        LIVE_PLUGINS=PLUGINS,
+        **MAP,
         LIVE_MAP_TILE_URL=f"{origin}/{{z}}/{{x}}/{{y}}.png",
         LIVE_MAP_TILE_ATTRIBUTION="© <b>mapmakers</b>",
     )
