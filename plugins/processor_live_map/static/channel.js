@@ -1,5 +1,7 @@
 // How does the page hear the live channel? Through a worker, where thousands of messages a second cost the map nothing.
 
+const REST_MS = 50 // between two messages with positions, at least: for everything else that the page does
+const SHARE = 1 / 5 // of the time may go into them, on a slow machine too
 const WAKE_UPS = ['visibilitychange', 'pageshow', 'online']
 
 /** The client of live.js, as far as the page needs it. What `subscribe` is refused comes as a `refusal`, too. */
@@ -8,9 +10,12 @@ export class Channel {
 
   /** @param told functions for `position`, `snapshot`, `refusal` and `status`, as live.d.ts has them */
   hear(told) {
-    this.#worker.onmessage = ({ data: [event, ...news] }) => {
+    this.#worker.onmessage = (message) => {
+      const began = performance.now()
+      const [event, ...news] = message.data // that is when it is read, which costs as much as the rest
       told[event](...news)
-      if (event === 'position') this.#say('taken')
+      const rest = Math.max(REST_MS, (performance.now() - began) * (1 / SHARE - 1))
+      if (event === 'position') setTimeout(() => this.#say('taken'), rest)
     }
     for (const event of WAKE_UPS) addEventListener(event, () => document.visibilityState === 'visible' && this.#say('wake'))
   }

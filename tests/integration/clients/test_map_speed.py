@@ -1,0 +1,62 @@
+"""Does the map hold a thousand devices that report five times a second?"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from processor_live_demo.access import Access
+from tests.integration.clients.chromium import Tab, chromium
+from tests.integration.clients.gauge import Gauge
+from tests.integration.clients.rally import IMEIS, driving
+from tests.integration.platform import Platform
+from tests.servers import Database
+
+PLUGINS = "auth,authorization,routing,snapshot,fanout,map,processor_live_demo.proxy:setup"
+SECONDS = 5
+MEGABYTE = 1 << 20
+RATE = "() => Number(document.querySelector('#rate').textContent)"
+
+LISTEN = """
+    window.told = [] // how many positions came in each message of the worker
+    window.Worker = class extends Worker {
+        constructor(...args) {
+            super(...args)
+            this.addEventListener('message', ({data: [event, news]}) => event === 'position' && told.push(news.length))
+        }
+    }
+"""
+# Keep the page busy for two seconds, and return what it was told then and in the half second that follows.
+FREEZE = """() => {
+    told.length = 0
+    for (const began = performance.now(); performance.now() < began + 2000;);
+    return new Promise((resolve) => setTimeout(() => resolve(told), 500))
+}"""
+
+
+@pytest.fixture
+async def tab(platform: Platform, database: Database, access: Access, cookie: str, event: str) -> AsyncIterator[Tab]:
+    """A map on which all devices drive."""
+    database.register(event, *IMEIS)
+    access.names = {event: "Rally of Theth"}
+    live = await platform.start(LIVE_PLUGINS=PLUGINS)
+    async with driving(platform.trackers), chromium() as browser:
+        tab = await Tab.open(browser, live.url, cookie)
+        await tab.page.add_init_script(LISTEN)
+        await tab.go("/map")
+        await tab.reads("#count", str(len(IMEIS)))
+        await tab.until(RATE, bool)
+        yield tab
+        assert tab.complaints == []
+
+
+async def test_a_thousand_devices_leave_the_page_most_of_its_time_and_its_memory(tab: Tab) -> None:
+    gauge = await Gauge.on(tab)
+    before = await gauge.heap_bytes()
+    assert await gauge.busy_share(SECONDS) < 0.25
+    assert await gauge.heap_bytes() < before + MEGABYTE < 20 * MEGABYTE
+
+
+async def test_a_page_that_was_busy_is_told_the_newest_position_of_each_device_and_not_all(tab: Tab) -> None:
+    told = await tab.page.evaluate(FREEZE)
+    assert len(told) < 20, "without a worker that waits it is one for every frame"
+    assert len(IMEIS) / 2 < max(told) <= len(IMEIS)
