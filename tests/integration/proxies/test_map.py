@@ -44,7 +44,7 @@ REFUSED = re.compile(r"status of 40[13]|WebSocket connection to '\S+' failed")
 
 def block(line: str) -> str:
     """Return the block of deploy/README.md that has this line."""
-    blocks = re.findall(r"(?m)(?:^    .*\n)+", (DEPLOY / "README.md").read_text(encoding="utf-8"))
+    blocks: list[str] = re.findall(r"(?m)(?:^    .*\n)+", (DEPLOY / "README.md").read_text(encoding="utf-8"))
     (found,) = [each for each in blocks if line in each]
     return found
 
