@@ -22,6 +22,10 @@ class Gauge:
         await cdp.send("Performance.enable")
         return cls(tab, cdp)
 
+    async def throttle(self, rate: float) -> None:
+        """Let the page's thread be so many times slower; how much of that is its own, `busy_share` cannot tell."""
+        await self._cdp.send("Emulation.setCPUThrottlingRate", {"rate": rate})
+
     async def busy_share(self, seconds: float) -> float:
         """Watch for so long, and return which share of a processor the page's thread had."""
         before = await self._metrics()

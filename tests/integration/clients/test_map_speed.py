@@ -13,6 +13,10 @@ from tests.servers import Database
 
 PLUGINS = "auth,authorization,routing,snapshot,fanout,map,processor_live_demo.proxy:setup"
 SECONDS = 5
+WEAK = 4
+"""Times slower than this machine."""
+FEWEST = 10
+"""Animation frames in a second: a third of what is promised, for a machine that may be busy."""
 MEGABYTE = 1 << 20
 RATE = "() => Number(document.querySelector('#rate').textContent)"
 
@@ -31,6 +35,14 @@ FREEZE = """() => {
     for (const began = performance.now(); performance.now() < began + 2000;);
     return new Promise((resolve) => setTimeout(() => resolve(told), 500))
 }"""
+
+# How many animation frames there are in three seconds, for one second.
+FRAMES = """() => new Promise((resolve) => {
+    let frames = 0
+    const began = performance.now()
+    const count = (now) => now < began + 3000 ? (frames++, requestAnimationFrame(count)) : resolve(frames / 3)
+    requestAnimationFrame(count)
+})"""
 
 
 @pytest.fixture
@@ -60,3 +72,11 @@ async def test_a_page_that_was_busy_is_told_the_newest_position_of_each_device_a
     told = await tab.page.evaluate(FREEZE)
     assert len(told) < 20, "without a worker that waits it is one for every frame"
     assert len(IMEIS) / 2 < max(told) <= len(IMEIS)
+
+
+async def test_a_weak_machine_has_frames_to_spare_for_its_person(tab: Tab) -> None:
+    await (await Gauge.on(tab)).throttle(WEAK)
+    assert await tab.page.evaluate(FRAMES) > FEWEST
+    await tab.page.locator("#list button").first.click()
+    await tab.reads("#release", "Following")
+    assert await tab.page.evaluate(FRAMES) > FEWEST
