@@ -11,8 +11,10 @@ from tests.integration.clients.rally import IMEIS, driving
 from tests.integration.platform import Platform
 from tests.servers import Database
 
+pytestmark = pytest.mark.timeout(180)
+
 PLUGINS = "auth,authorization,routing,snapshot,fanout,map,processor_live_demo.proxy:setup"
-SECONDS = 5
+SECONDS = 4
 WEAK = 4
 """Times slower than this machine."""
 FEWEST = 10
