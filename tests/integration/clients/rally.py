@@ -31,7 +31,7 @@ async def driving(trackers: Trackers) -> AsyncIterator[None]:
 
 
 async def drive(trackers: Trackers) -> None:
-    """Report, a group of the devices after the other; on a machine that is too busy for that, later and not more at once."""
+    """Report, one group of the devices after the other; on a machine that is too busy, later and not more at once."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for group in itertools.cycle(range(GROUPS)):
