@@ -82,3 +82,15 @@ async def test_a_weak_machine_has_frames_to_spare_for_its_person(tab: Tab) -> No
     await tab.page.locator("#list button").first.click()
     await tab.reads("#release", "Following")
     assert await tab.page.evaluate(FRAMES) > FEWEST
+
+
+async def test_a_page_whose_worker_does_not_load_says_that_it_is_out_of_date(
+    platform: Platform, access: Access, cookie: str, event: str
+) -> None:
+    access.names = {event: "Rally of Theth"}
+    live = await platform.start(LIVE_PLUGINS=PLUGINS)
+    async with chromium() as browser:
+        tab = await Tab.open(browser, live.url, cookie)
+        await tab.page.route("**/listener.js", lambda route: route.abort())
+        await tab.go("/map")
+        await tab.reads("#notice", "This page seems to be out of date")
