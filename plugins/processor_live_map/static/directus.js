@@ -1,11 +1,9 @@
 // What does Directus say to this browser's session: is there one, and which events may it read?
 
 export class Directus {
-  #base
-
-  /** @param base its path on this origin, or it would not get the session's cookie */
+  /** @param base its URL, on this origin, or it would not get the session's cookie */
   constructor(base) {
-    this.#base = new URL(base.replace(/\/?$/, '/'), document.baseURI)
+    this.base = base.replace(/\/?$/, '/')
   }
 
   /** The events that may be read, in the order of their names: `[{id, name}]`. Throws when Directus cannot tell. */
@@ -28,6 +26,6 @@ export class Directus {
   }
 
   #get(path) {
-    return fetch(new URL(path, this.#base), { headers: { accept: 'application/json' }, cache: 'no-store' })
+    return fetch(new URL(path, this.base), { headers: { accept: 'application/json' }, cache: 'no-store' })
   }
 }

@@ -7,6 +7,7 @@ const STEPS = [30, 15, 10, 5, 2, 1, 30 / 60, 15 / 60, 10 / 60, 5 / 60, 2 / 60, 1
 const SPACING_PX = 110 // at least, from line to line
 const MARGIN_PX = 6
 const SCALE_PX = 110 // the corner where the scale is
+const ZOOM_PX = 110 // and that of the buttons that zoom
 
 /** @param theme returns the colours of the moment */
 export function graticule(theme, pane) {
@@ -35,7 +36,7 @@ function paint(context, view, theme) {
     const y = Math.round(southOf(lat) * view.scale - view.top) + 0.5
     context.moveTo(0, y)
     context.lineTo(view.width, y)
-    context.fillText(degrees(lat, 'N', 'S'), right, y - 4)
+    if (y > view.inset.y + ZOOM_PX) context.fillText(degrees(lat, 'N', 'S'), right, y - 4)
   }
   context.stroke()
 }

@@ -1,6 +1,7 @@
 // What happens when the page is opened?
 
 import { Camera } from './camera.js'
+import { Channel } from './channel.js'
 import { isClockSet, setClock } from './clock.js'
 import { Devices } from './devices.js'
 import { Directus } from './directus.js'
@@ -25,6 +26,7 @@ async function load(name) {
   return answer.json()
 }
 
+const channel = new Channel() // it loads while the rest does
 const notice = new Notice(find('notice'))
 const [config, drawn] = await Promise.all([load('config.json'), load('overlay.json')]).catch((error) => {
   notice.show('The map cannot be loaded', 'The server does not answer as it should.', { 'Try again': () => location.reload() })
@@ -105,8 +107,8 @@ setInterval(() => {
 }, REFRESH_MS)
 
 const watch = new Watch({
-  url: new URL('../ws-live', import.meta.url).href,
-  directus: new Directus(config.directus),
+  channel,
+  directus: new Directus(new URL(config.directus, document.baseURI).href),
   picker: find('event'),
   notice,
   stage,

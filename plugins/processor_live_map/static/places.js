@@ -5,6 +5,7 @@ import { eastOf, southOf } from './mercator.js'
 import { Room } from './room.js'
 
 const HEIGHT_PX = 16
+const STEP_PX = 8 // a square of room.js
 const OFFSET_PX = 9 // more than a square of room.js: a name is not in the way of its own dot
 const DOT_PX = 4
 
@@ -14,14 +15,20 @@ export function places(features, theme, pane) {
   const marks = named.map(({ geometry: { coordinates: [lon, lat] }, properties: { name, kind } }) => (
     { x: eastOf(lon), y: southOf(lat), name: String(name), isWater: kind === 'water' }
   ))
+  const lines = features.flatMap(({ geometry: { type, coordinates } }) => (
+    type === 'LineString' ? [coordinates] : type === 'MultiLineString' ? coordinates : []
+  )).map((line) => line.map(([lon, lat]) => ({ x: eastOf(lon), y: southOf(lat) })))
   const written = []
-  const layer = new CanvasLayer((context, view) => written.splice(0, Infinity, ...paint(context, view, marks, theme())), { pane })
+  const layer = new CanvasLayer((context, view) => {
+    written.splice(0, Infinity, ...paint(context, view, lines, marks, theme()))
+  }, { pane })
   return { layer, written }
 }
 
 /** Return the rectangles of what could be written. */
-function paint(context, view, marks, theme) {
+function paint(context, view, lines, marks, theme) {
   const room = new Room(view)
+  for (const line of lines) keepClear(room, view, line) // the devices are there
   const written = []
   context.textAlign = 'left'
   context.textBaseline = 'middle'
@@ -43,11 +50,23 @@ function paint(context, view, marks, theme) {
   return written
 }
 
+function keepClear(room, { scale, left, top, width, height }, line) {
+  let [fromX, fromY] = [NaN, NaN]
+  for (const place of line) {
+    const [x, y] = [place.x * scale - left, place.y * scale - top]
+    if (Math.max(x, fromX) > 0 && Math.min(x, fromX) < width && Math.max(y, fromY) > 0 && Math.min(y, fromY) < height) {
+      const steps = Math.ceil(Math.hypot(x - fromX, y - fromY) / STEP_PX)
+      for (let n = 0; n <= steps; n++) room.take(fromX + (x - fromX) * n / steps, fromY + (y - fromY) * n / steps, 1, 1)
+    }
+    [fromX, fromY] = [x, y]
+  }
+}
+
 /** Left and top of where a name may stand, the best first: that of a lake in it, that of a village beside it. */
 function spots({ x, y, isWater }, width) {
   if (isWater) return [[x - width / 2, y - HEIGHT_PX / 2]]
-  const [left, right, above] = [x - OFFSET_PX - width, x + OFFSET_PX, y - OFFSET_PX - HEIGHT_PX]
-  return [[left, above], [right, above], [right, y + OFFSET_PX]]
+  const [left, right, above, below] = [x - OFFSET_PX - width, x + OFFSET_PX, y - OFFSET_PX - HEIGHT_PX, y + OFFSET_PX]
+  return [[left, above], [right, above], [right, below], [left, below], [right, y - HEIGHT_PX / 2], [left, y - HEIGHT_PX / 2]]
 }
 
 function dot(context, x, y, theme) {

@@ -1,7 +1,5 @@
 // Which event is watched, and what stands in the way?
 
-import { createLiveClient } from './live.js'
-
 const AGAIN_MS = 5_000
 
 const REFUSALS = {
@@ -14,7 +12,7 @@ const REFUSALS = {
 /** A watch tells `stage` what to show: `see(snapshot)`, `move(positions)`, `forget()`, `say(status, text)`. */
 export class Watch {
   #directus
-  #client
+  #channel
   #picker
   #notice
   #stage
@@ -22,17 +20,19 @@ export class Watch {
   #events = []
   #event = ''
 
-  constructor({ url, directus, picker, notice, stage, signIn }) {
+  constructor({ channel, directus, picker, notice, stage, signIn }) {
+    this.#channel = channel
     this.#directus = directus
     this.#picker = picker
     this.#notice = notice
     this.#stage = stage
     this.#signIn = signIn
-    this.#client = createLiveClient({ url, isSignedIn: () => directus.isSignedIn() })
-    this.#client.onPosition((positions) => stage.move(positions.filter(({ topic }) => topic === this.#topic)))
-    this.#client.onSnapshot(({ topic, snapshot }) => topic === this.#topic && this.#seen(snapshot))
-    this.#client.onRefusal((error) => error.topic === this.#topic && this.#refused(error))
-    this.#client.onStatus((status, { reason }) => this.#changed(status, reason))
+    channel.hear({
+      position: (positions) => this.#moved(positions),
+      snapshot: ({ topic, snapshot }) => topic === this.#topic && this.#seen(snapshot),
+      refusal: (error) => error.topic === this.#topic && this.#refused(error),
+      status: (status, { reason }) => this.#changed(status, reason),
+    })
     picker.addEventListener('change', () => { location.hash = picker.value })
     addEventListener('hashchange', () => picker.disabled || this.#follow(this.#chosen))
   }
@@ -59,13 +59,13 @@ export class Watch {
     if (!this.#chosen) return this.#nothing()
     this.#picker.replaceChildren(...this.#events.map(({ id, name }) => new Option(name, id)))
     this.#picker.disabled = false
-    this.#client.connect()
+    this.#channel.connect(this.#directus.base)
     this.#follow(this.#chosen)
   }
 
-  async #follow(event) {
+  #follow(event) {
     if (event === this.#event) return
-    this.#client.unsubscribe(this.#topic)
+    this.#channel.unsubscribe(this.#topic)
     this.#event = event
     this.#notice.hide()
     this.#stage.forget()
@@ -74,15 +74,12 @@ export class Watch {
     }
     this.#picker.value = event
     document.title = `${this.#picker.selectedOptions[0].text} – live`
-    await this.#subscribe(event)
+    this.#channel.subscribe(this.#topic)
   }
 
-  async #subscribe(event) {
-    try {
-      await this.#client.subscribe(`event:${event}`)
-    } catch (error) {
-      if (event === this.#event) this.#refused(error)
-    }
+  #moved(positions) {
+    const followed = this.#topic
+    this.#stage.move(positions.filter(({ topic }) => topic === followed))
   }
 
   #seen(snapshot) {
@@ -106,7 +103,7 @@ export class Watch {
       })
     }
     this.#stage.say('connecting', 'Asking again…')
-    setTimeout(() => event === this.#event && this.#subscribe(event), AGAIN_MS * (0.5 + Math.random()))
+    setTimeout(() => event === this.#event && this.#channel.subscribe(this.#topic), AGAIN_MS * (0.5 + Math.random()))
   }
 
   #changed(status, reason) {
@@ -148,7 +145,7 @@ export class Watch {
   }
 
   #again() {
-    this.#client.unsubscribe(this.#topic)
+    this.#channel.unsubscribe(this.#topic)
     this.#event = ''
     this.begin()
   }
