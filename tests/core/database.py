@@ -2,8 +2,11 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 
-from processor_live.position import Position, Row
+from processor_live.position import Position
+from processor_live_postgres import routing
+from processor_live_postgres.database import Columns
 from tests.core.stream import Stream
 
 TOPICS = ("event:1", "event:2")
@@ -21,23 +24,25 @@ class Database:
     def __init__(self, stream: Stream) -> None:
         self.registered: dict[str, set[str]] = {topic: {"d1", "d2"} for topic in TOPICS}
         """The devices of each topic."""
-        self.rows: defaultdict[str, dict[int, bool]] = defaultdict(dict)
+        self.rows_of: defaultdict[str, dict[int, bool]] = defaultdict(dict)
         """For each device, which `ts` it has and whether that row is flagged faulty."""
         self.ever_flagged: set[str] = set()
         """The devices that an operator has ever flagged a row of."""
         self.is_down = False
+        self.context = None
+        """Nobody need open or close it."""
         self._stream = stream
         self._written = 0
 
     def write(self, count: int) -> None:
         """Let the durable writer store the next entries of the stream, perhaps before the service has read them."""
         for device, ts in self._stream.reports[self._written :][:count]:
-            self.rows[device].setdefault(ts, False)
+            self.rows_of[device].setdefault(ts, False)
             self._written += 1
 
     def flag(self, device: str) -> None:
         """Let an operator say that the newest row of a device is wrong, or that it is not."""
-        if rows := self.rows[device]:
+        if rows := self.rows_of[device]:
             rows[max(rows)] ^= True
             self.ever_flagged.add(device)
 
@@ -46,19 +51,26 @@ class Database:
         self.registered[topic] ^= {device}
 
     def routes(self) -> dict[str, tuple[str, ...]]:
-        """Return the topics of each device."""
-        return {device: tuple(topic for topic in TOPICS if device in self.registered[topic]) for device in DEVICES}
+        """Return the topics of each device that has any."""
+        topics = {device: tuple(topic for topic in TOPICS if device in self.registered[topic]) for device in DEVICES}
+        return {device: names for device, names in topics.items() if names}
 
-    async def snapshot(self, topic: str) -> list[Row]:
-        """Return what is known of a topic's devices; it takes a while to get here."""
-        rows = [self._row(device) for device in sorted(self.registered[topic])]
+    # What it is asked.
+
+    async def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Columns]:
+        """Answer the query of a plugin; it takes a while to get here."""
+        if query == routing.QUERY:
+            answer = [(device, topic) for device, topics in self.routes().items() for topic in topics]
+        else:
+            answer = [self._row(device) for device in sorted(self.registered[f"event:{parameters[0]}"])]
         for _ in range(3):
             await asyncio.sleep(0)
         if self.is_down:
             raise TimeoutError
-        return rows
+        return answer
 
-    def _row(self, device: str) -> Row:
-        rows = self.rows[device]
-        good = [ts for ts, faulty in rows.items() if not faulty]
-        return Row(device, fix(device, max(good)) if good else None, max(rows, default=None))
+    def _row(self, device: str) -> Columns:
+        rows = self.rows_of[device]
+        shown = max((ts for ts, faulty in rows.items() if not faulty), default=None)
+        where = (None, None) if shown is None else (41.5, 19.5)
+        return device, max(rows, default=None), shown, *where, None, None, None

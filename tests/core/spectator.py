@@ -1,12 +1,16 @@
 """What does somebody see who connects, follows topics, reads as he likes, and comes back? (docs/contract.md §5)"""
 
+import asyncio
 import json
 import zlib
 from collections import defaultdict
 
+from processor_live import connection as limits
+from processor_live.connection import Connection
 from processor_live.position import Row
+from processor_live.protocol import Disconnect
 from tests.core.database import Database
-from tests.core.service import Service
+from tests.core.service import SLOW_SECONDS, Service
 from tests.core.stranger import frame
 from tests.core.wire import CLOSE, CLOSED, TAIL, TEXT, Client, Frame, Message, frames
 
@@ -28,6 +32,9 @@ class Spectator:
         """The `ts` of each topic's devices that he has ever been shown last."""
         self._reads: defaultdict[str, list[list[Row]]] = defaultdict(list)
         self._stored: dict[str, dict[str, Row]] = {}
+        self._read_at = 0.0
+        """When he has read something last, or was not behind (loop time)."""
+        self._given_up = False
         self._said: list[str] = []
         self._answered: list[str] = []
         """The ids of his commands on this connection, and of their answers."""
@@ -44,7 +51,7 @@ class Spectator:
         if self.client is None and service.welcoming:
             self.client = service.enter(inflates=self._inflates)
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._rest, self._parsed = b"", 0
+            self._rest, self._parsed, self._given_up = b"", 0, False
             for memory in (self.held, self._reads, self._stored, self._said, self._answered, self._sent):
                 memory.clear()
 
@@ -63,11 +70,14 @@ class Spectator:
     def read(self, size: int) -> None:
         """Read so many bytes and then nothing."""
         if self.client is not None:
+            if self.client.transport.get_write_buffer_size():
+                self._read_at = asyncio.get_running_loop().time()
             self.client.transport.read(size)
 
     def read_all(self) -> None:
         """Read everything, now and from now on."""
         if self.client is not None:
+            self._read_at = asyncio.get_running_loop().time()
             self.client.transport.read_all()
 
     def hang_up(self, *, politely: bool) -> None:
@@ -94,6 +104,7 @@ class Spectator:
         client = self.client
         if client is None:
             return
+        self._check_patience(client.connection)
         while self._sent and not client.transport.paused and not client.transport.is_closing():
             client.socket.data_received(self._sent.pop(0))
         for frame_ in self._news(client):
@@ -104,6 +115,19 @@ class Spectator:
         transport = client.transport
         if transport.aborted or (transport.is_closing() and not transport.get_write_buffer_size()):
             self.client = None
+
+    def _check_patience(self, connection: Connection) -> None:
+        """Who reads nothing is given up after a while; nobody else is, but who leaves too many answers unread."""
+        now = asyncio.get_running_loop().time()
+        if connection.lagging and connection.closing is None:
+            assert now - self._read_at <= 3 * SLOW_SECONDS, "he is waited for in vain"
+        elif connection.closing is Disconnect.SLOW and not self._given_up:
+            self._given_up = True
+            unread = len(self._said) - len(self._answered)
+            patient = now - self._read_at > SLOW_SECONDS or self._read_at == now  # he reads, but too late
+            assert patient or unread > limits.MAX_CONTROL_MESSAGES, "he is given up though he reads"
+        if not connection.lagging:
+            self._read_at = now
 
     def _news(self, client: Client) -> list[Frame]:
         received = client.transport.received

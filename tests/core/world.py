@@ -29,11 +29,12 @@ class World:
         """Directus; None when its plugin raises."""
         self.spectators = [Spectator(self.database, inflates=number > 0) for number in range(SPECTATORS)]
         self._reported = EPOCH_MS
+        self._lives = 0
         self._start()
 
     def _start(self) -> None:
-        self.service = Service(self.stream, self._authorize, self._snapshot)
-        self.refresh()
+        self._lives += 1
+        self.service = Service(f"life-{self._lives}", self.stream, self.database, self._authorize, self._will_be_shown)
 
     async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
         _asking.set(connection)
@@ -42,15 +43,10 @@ class World:
             raise RuntimeError("the authorization plugin has a bug")
         return self.verdict
 
-    async def _snapshot(self, topic: str) -> list[Row]:
-        rows: list[Row] = []
-        try:
-            rows = await self.database.snapshot(topic)
-        finally:
-            for spectator in self.spectators:
-                if spectator.client is not None and spectator.client.connection is _asking.get():
-                    spectator.will_be_shown(topic, rows)
-        return rows
+    def _will_be_shown(self, topic: str, rows: list[Row]) -> None:
+        for spectator in self.spectators:
+            if spectator.client is not None and spectator.client.connection is _asking.get():
+                spectator.will_be_shown(topic, rows)
 
     # What can happen, besides what spectators and operators do.
 
@@ -59,11 +55,6 @@ class World:
         for device, early in records:
             self._reported += 1
             self.stream.add(device, self._reported - early)
-
-    def refresh(self) -> None:
-        """Let the service read the registrations again."""
-        if not self.database.is_down:
-            self.service.reroute(self.database.routes())
 
     def restart(self, *, gracefully: bool) -> None:
         """End the service, with a goodbye or without; another one is started in its place."""
@@ -86,7 +77,7 @@ class World:
     def heal(self) -> None:
         """Let everything work again and everybody read."""
         self.stream.is_down = self.database.is_down = False
-        self.refresh()
+        self.stream.fill(False)
         for spectator in self.spectators:
             spectator.read_all()
 
@@ -111,5 +102,5 @@ class World:
             # Who joined while a device was out of the topic waits for its next position.
             is_away = self.service.returned.get((topic, device), 0) >= newest and device not in shown
             assert is_away or shown.get(device, 0) == newest
-        elif unflagged := [ts for ts in reported if ts > max(self.database.rows[device])]:
+        elif unflagged := [ts for ts in reported if ts > max(self.database.rows_of[device])]:
             assert shown.get(device) == max(unflagged)
