@@ -14,13 +14,14 @@ from processor_live.hub import HUB
 from processor_live.position import Position, Row
 from processor_live.protocol import Verdict
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from tests.core.expectation import Expectation
 from tests.core.wire import Client, Message
 
 TOPICS = ("event:1", "event:2")
 DEVICES = ("d1", "d2", "d3")
-CLIENTS = 3
-THRESHOLD_BYTES = 60
-"""Less than any message: who stops reading lags after the next one, and is served one at a time."""
+THRESHOLDS = (60, 60, 400)
+"""Less than any message: who stops reading lags after the next one, and is served one at a time; or a few at a time."""
+CLIENTS = len(THRESHOLDS)
 
 _asking: ContextVar[Connection] = ContextVar("asking")
 """Whose command is being carried out."""
@@ -71,10 +72,12 @@ class World:
         """Directus; None when its plugin raises."""
         self.facts: defaultdict[str, set[int]] = defaultdict(set)
         """What of each device the stream has shown, or rows that went into a snapshot."""
+        self.met: set[tuple[str, str]] = set()
+        """The topics in which a device has ever been, and the device."""
         self.returned: dict[tuple[str, str], int] = {}
         """For a device that is back in a topic: the newest of it when it came back."""
-        self.reads: defaultdict[tuple[Connection, str], list[list[Row]]] = defaultdict(list)
-        """What each subscription got from the database."""
+        self.expected: defaultdict[tuple[Connection, str], list[Expectation]] = defaultdict(list)
+        """What each subscription must show."""
         self.spectators = [self._spectator(number) for number in range(CLIENTS)]
         self.gone: list[Spectator] = []
         """Those who have hung up."""
@@ -84,7 +87,7 @@ class World:
         self.refresh()
 
     def _spectator(self, number: int) -> Spectator:
-        client = Client(threshold=THRESHOLD_BYTES, lag=self.laggards.add, inflates=number > 0)
+        client = Client(threshold=THRESHOLDS[number], lag=self.laggards.add, inflates=number > 0)
         return Spectator(client, CommandQueue(client.connection, self.subscriptions.execute, 10_000))
 
     async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
@@ -99,13 +102,20 @@ class World:
         for _ in range(3):  # it takes a while to get here from the database
             await asyncio.sleep(0)
         if self.database_is_down:
-            self.reads[_asking.get(), topic].append([])
+            self._expect(topic, [])
             raise TimeoutError
-        self.reads[_asking.get(), topic].append(rows)
+        self._expect(topic, rows)
         for row in rows:
+            self.met.add((topic, row.device_id))
             if row.position is not None:
                 self.facts[row.device_id].add(row.position.ts)
         return rows
+
+    def _expect(self, topic: str, rows: list[Row]) -> None:
+        in_topic = [device for device, topics in self.routes.items() if topic in topics]
+        rerouting = self._rerouting is not None and not self._rerouting.done()
+        expected = Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting)
+        self.expected[_asking.get(), topic].append(expected)
 
     def _row(self, device: str) -> Row:
         rows = self.rows[device]
@@ -135,8 +145,9 @@ class World:
         if self._rerouting is None or self._rerouting.done():
             for device in DEVICES:
                 topics = tuple(topic for topic in TOPICS if device in self.registered[topic])
-                for topic in set(topics) - set(self.routes.get(device, topics)):
-                    self.returned[topic, device] = max(self.facts[device], default=0)
+                for pair in {(topic, device) for topic in set(topics) - set(self.routes.get(device, ()))} & self.met:
+                    self.returned[pair] = max(self.facts[device], default=0)
+                self.met.update((topic, device) for topic in topics)
                 self.routes[device] = topics
             self._rerouting = asyncio.create_task(self.hub.reroute())
 

@@ -17,7 +17,6 @@ from processor_live.protocol import Verdict
 from processor_live_redis import fanout
 from tests.core.clock import Clock
 from tests.core.database import DEVICES, TOPICS
-from tests.core.service import THRESHOLD_BYTES
 from tests.core.spectator import Spectator
 from tests.core.wire import Client, metric
 from tests.core.world import SPECTATORS, World
@@ -205,7 +204,7 @@ class Rally(RuleBasedStateMachine):
     @staticmethod
     def _check_what_is_held_for(client: Client) -> None:
         held = client.connection
-        assert client.transport.get_write_buffer_size() <= THRESHOLD_BYTES + LARGEST_WRITE_BYTES
+        assert client.transport.get_write_buffer_size() <= held._threshold + LARGEST_WRITE_BYTES
         assert len(held._control) <= connection.MAX_CONTROL_MESSAGES or held.closing
         assert held._control_bytes == sum(map(len, held._control))
         assert (held._missed or {}).keys() <= held.topics

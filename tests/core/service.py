@@ -18,11 +18,10 @@ from processor_live_redis.fanout import Fanout, RedisSettings
 from processor_live_redis.group import Group
 from processor_live_redis.record import RecordDecoder
 from tests.core.database import Database
+from tests.core.expectation import Expectation
 from tests.core.stream import Stream
 from tests.core.wire import Client
 
-THRESHOLD_BYTES = 60
-"""Less than any message: who stops reading lags after the next one, and is served one at a time."""
 REFRESH_SECONDS = 0.1
 SLOW_SECONDS = 4
 SETTINGS = {
@@ -33,14 +32,14 @@ SETTINGS = {
     "REDIS_URL": "redis://stands-in",
     "LIVE_BROADCAST_BATCH_SIZE": "3",  # who falls behind needs several reads to catch up
 }
-Shown = Callable[[str, list[Row]], None]
+WillBeShown = Callable[[str, Expectation], None]
 
 
 class Service:
     """One process, from its start to its end."""
 
     def __init__(
-        self, instance: str, stream: Stream, database: Database, authorize: Authorize, will_be_shown: Shown
+        self, instance: str, stream: Stream, database: Database, authorize: Authorize, will_be_shown: WillBeShown
     ) -> None:
         self.app = make_app(SETTINGS)
         self.hub, health = self.app[HUB], self.app[HEALTH]
@@ -66,8 +65,7 @@ class Service:
         self._group = Group(stream, "stream", "live", instance, fanout._liveness)  # type: ignore[arg-type]  # it stands in
         fanout._group = self._group
         self._flush, self._reroute = self.hub.flush, self.hub.reroute
-        self._busy = 0
-        """Flushes and reroutings that are under way."""
+        self._flushing = self._rerouting = False
         self.hub.flush = self._watched_flush  # type: ignore[method-assign]  # to know when it is done
         self.hub.reroute = self._watched_reroute  # type: ignore[method-assign]  # same
         work = (self.hub.run, self.app[LAGGARDS].run, fanout.run, self._routing.run)
@@ -83,13 +81,14 @@ class Service:
     def quiet(self) -> bool:
         """Whether everything has been read and written to everybody."""
         lagging = any(connection.lagging for connection in self.app[CONNECTIONS])
+        busy = self._flushing or self._rerouting or bool(self.hub._dirty)
         up_to_date = self._group.last == self._stream.tail and self._routing._table == self._database.routes()
-        return up_to_date and not lagging and not self._busy and not self.hub._dirty
+        return up_to_date and not lagging and not busy
 
     async def _watched_flush(self) -> None:
-        self._busy += 1
+        self._flushing = True
         await self._flush()
-        self._busy -= 1
+        self._flushing = False
 
     async def _watched_reroute(self) -> None:
         """Note which devices are back, before anybody is told."""
@@ -100,9 +99,9 @@ class Service:
                     self.returned[pair] = known.ts if known else 0
         self._routed = {(topic, device) for device, topics in self._routing._table.items() for topic in topics}
         self.met |= self._routed
-        self._busy += 1
+        self._rerouting = True
         await self._reroute()
-        self._busy -= 1
+        self._rerouting = False
 
     async def _watched_snapshot(self, topic: str) -> list[Row]:
         rows: list[Row] = []
@@ -111,14 +110,16 @@ class Service:
             return rows
         finally:
             self.met.update((topic, row.device_id) for row in rows)
-            self._will_be_shown(topic, rows)
+            in_topic = [device for device, topics in self._routing._table.items() if topic in topics]
+            expected = Expectation(rows, in_topic, self.hub.latest, rerouting=self._rerouting)
+            self._will_be_shown(topic, expected)
 
-    def enter(self, *, inflates: bool) -> Client:
+    def enter(self, *, inflates: bool, threshold: int) -> Client:
         """Let a viewer in."""
         seat = self.app[SEATS].take()
         assert seat is not None
         assert seat.belongs_to("ana")
-        client = Client(threshold=THRESHOLD_BYTES, lag=self.app[LAGGARDS].add, inflates=inflates)
+        client = Client(threshold=threshold, lag=self.app[LAGGARDS].add, inflates=inflates)
         self._clients.append(client)
         client.transport.pause_reading()  # as `upgrade.switch` leaves it
         conversation = Conversation(self.app, client.connection, client.socket, seat)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor_live import hub, subscription
-from processor_live.position import Row
 from processor_live.protocol import Verdict
+from tests.core.expectation import Expectation
 from tests.core.interleaving import CLIENTS, DEVICES, TOPICS, Spectator, World
 from tests.core.wire import metric
 
@@ -90,18 +90,18 @@ async def _live_through(story: list[tuple[methodcaller, int]]) -> None:
 def _replayed(spectator: Spectator, world: World) -> dict[str, dict[str, int]]:
     """Return the topics held in the end, each with the `ts` shown last of its devices; G1 and G2 on the way."""
     held: dict[str, dict[str, int]] = {}
-    stored: dict[str, dict[str, Row]] = {}
+    expected: dict[str, Expectation] = {}
     known: dict[tuple[str, str], int] = {}
-    reads = {topic: iter(world.reads[spectator.client.connection, topic]) for topic in TOPICS}
+    promised = {topic: iter(world.expected[spectator.client.connection, topic]) for topic in TOPICS}
     for message in spectator.client.messages:
         topic = message["topic"]
         match message["type"]:
             case "subscribed":
                 held[topic] = {entry["deviceId"]: entry["ts"] for entry in message["snapshot"]}
                 assert len(held[topic]) == len(message["snapshot"]), "one entry per device"
-                stored[topic] = {row.device_id: row for row in next(reads[topic])}
+                expected[topic] = next(promised[topic])
+                expected[topic].check(held[topic])
                 for device, ts in held[topic].items():
-                    assert _is_allowed(ts, stored[topic].get(device), in_snapshot=True)
                     if device not in world.ever_flagged:
                         assert ts >= known.get((topic, device), 0), "G2: nor is the next snapshot older"
                     known[topic, device] = ts
@@ -113,16 +113,9 @@ def _replayed(spectator: Spectator, world: World) -> dict[str, dict[str, int]]:
                 device, ts = message["deviceId"], message["ts"]
                 assert topic in held, "G1: positions only between subscribed and unsubscribed"
                 assert ts > held[topic].get(device, 0), "G2: ts strictly increases"
-                assert _is_allowed(ts, stored[topic].get(device), in_snapshot=False)
+                assert expected[topic].admits(device, ts), "an operator has flagged it, or something newer"
                 held[topic][device] = known[topic, device] = ts
     return held
-
-
-def _is_allowed(ts: int, row: Row | None, *, in_snapshot: bool) -> bool:
-    """Return whether a position is the store's own choice or newer than all that it has, flagged rows included."""
-    if row is None or row.newest_ts is None or ts > row.newest_ts:
-        return True
-    return in_snapshot and row.position is not None and ts == row.position.ts
 
 
 def _answered_in_order(spectator: Spectator) -> None:

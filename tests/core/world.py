@@ -4,14 +4,16 @@ import asyncio
 from contextvars import ContextVar
 
 from processor_live.connection import Connection
-from processor_live.position import Row
 from processor_live.protocol import Verdict
 from tests.core.database import Database
+from tests.core.expectation import Expectation
 from tests.core.service import Service
 from tests.core.spectator import Spectator
 from tests.core.stream import Stream
 
-SPECTATORS = 3
+THRESHOLDS = (60, 60, 400)
+"""Less than any message: who stops reading lags after the next one, and is served one at a time; or a few at a time."""
+SPECTATORS = len(THRESHOLDS)
 EPOCH_MS = 10
 """What the `ts` of records are counted from."""
 
@@ -27,7 +29,10 @@ class World:
         self.database = Database(self.stream)
         self.verdict: Verdict | None = Verdict.ALLOW
         """Directus; None when its plugin raises."""
-        self.spectators = [Spectator(self.database, inflates=number > 0) for number in range(SPECTATORS)]
+        self.spectators = [
+            Spectator(self.database, inflates=number > 0, threshold=threshold)
+            for number, threshold in enumerate(THRESHOLDS)
+        ]
         self._reported = EPOCH_MS
         self._lives = 0
         self._start()
@@ -43,10 +48,10 @@ class World:
             raise RuntimeError("the authorization plugin has a bug")
         return self.verdict
 
-    def _will_be_shown(self, topic: str, rows: list[Row]) -> None:
+    def _will_be_shown(self, topic: str, expected: Expectation) -> None:
         for spectator in self.spectators:
             if spectator.client is not None and spectator.client.connection is _asking.get():
-                spectator.will_be_shown(topic, rows)
+                spectator.will_be_shown(topic, expected)
 
     # What can happen, besides what spectators and operators do.
 
