@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from processor_live.position import Position
 from processor_live_postgres import routing
 from processor_live_postgres.database import Columns
-from tests.core.stream import Stream
 
 TOPICS = ("event:1", "event:2")
 DEVICES = ("d1", "d2", "d3")
@@ -21,7 +20,7 @@ def fix(device: str, ts: int) -> Position:
 class Database:
     """The tables that the service reads."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, reports: Sequence[tuple[str, int]] = ()) -> None:
         self.registered: dict[str, set[str]] = {topic: {"d1", "d2"} for topic in TOPICS}
         """The devices of each topic."""
         self.rows_of: defaultdict[str, dict[int, bool]] = defaultdict(dict)
@@ -31,19 +30,26 @@ class Database:
         self.is_down = False
         self.context = None
         """Nobody need open or close it."""
-        self._stream = stream
+        self._reports = reports
+        """Device and `ts` of what the durable writer reads."""
         self._written = 0
 
     def write(self, count: int) -> None:
         """Let the durable writer store the next entries of the stream, perhaps before the service has read them."""
-        for device, ts in self._stream.reports[self._written :][:count]:
+        for device, ts in self._reports[self._written :][:count]:
             self.rows_of[device].setdefault(ts, False)
             self._written += 1
+
+    def store(self, device: str, ts: int, *, faulty: bool) -> None:
+        """Have a row, or change the flag of one."""
+        self.rows_of[device][ts] = faulty
+        if faulty:
+            self.ever_flagged.add(device)
 
     def flag(self, device: str) -> None:
         """Let an operator say that the newest row of a device is wrong, or that it is not."""
         if rows := self.rows_of[device]:
-            rows[max(rows)] ^= True
+            self.store(device, max(rows), faulty=not rows[max(rows)])
             self.ever_flagged.add(device)
 
     def register(self, topic: str, device: str) -> None:
@@ -54,6 +60,15 @@ class Database:
         """Return the topics of each device that has any."""
         topics = {device: tuple(topic for topic in TOPICS if device in self.registered[topic]) for device in DEVICES}
         return {device: names for device, names in topics.items() if names}
+
+    def newest(self, device: str, shown: Collection[int]) -> int | None:
+        """Return what of a device everybody has seen in the end, 0 for nothing; None when its flags leave it open.
+
+        `shown` is every `ts` that the stream, or a snapshot, has ever shown of it.
+        """
+        if device not in self.ever_flagged:
+            return max(shown, default=0)
+        return max((ts for ts in shown if ts > max(self.rows_of[device])), default=None)
 
     # What it is asked.
 

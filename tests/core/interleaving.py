@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -11,25 +12,22 @@ from processor_live.command_queue import CommandQueue
 from processor_live.connection import Connection
 from processor_live.endpoint import LAGGARDS, SUBSCRIPTIONS
 from processor_live.hub import HUB
-from processor_live.position import Position, Row
+from processor_live.position import Row
 from processor_live.protocol import Verdict
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from processor_live_postgres import snapshot
+from tests.core.database import Database, fix
 from tests.core.expectation import Expectation
 from tests.core.wire import Client, Message
 
-TOPICS = ("event:1", "event:2")
-DEVICES = ("d1", "d2", "d3")
 THRESHOLDS = (60, 60, 400)
 """Less than any message: who stops reading lags after the next one, and is served one at a time; or a few at a time."""
+TURNS_TO_SETTLE = 2_000
+"""In which everything must have come right."""
 CLIENTS = len(THRESHOLDS)
 
 _asking: ContextVar[Connection] = ContextVar("asking")
 """Whose command is being carried out."""
-
-
-def fix(device: str, ts: int) -> Position:
-    """Return a position whose coordinates tell nothing."""
-    return Position(device, 41.5, 19.5, ts)
 
 
 @dataclass
@@ -58,16 +56,10 @@ class World:
         app[ROUTE].fill(lambda device: self.routes.get(device, ()))
         app[AUTHORIZE].fill(self._authorize)
         app[SNAPSHOT].fill(self._snapshot)
-        self.registered: dict[str, set[str]] = {topic: {"d1", "d2"} for topic in TOPICS}
-        """The devices of each topic, as the database has them."""
+        self.database = Database()
         self.routes: dict[str, tuple[str, ...]] = {}
-        self.rows: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-        """The database: for each device, which `ts` it has and whether that row is flagged faulty."""
         self.clock = 10
         """What the `ts` of records are counted from."""
-        self.ever_flagged: set[str] = set()
-        """The devices that an operator has ever flagged a row of."""
-        self.database_is_down = False
         self.verdict: Verdict | None = Verdict.ALLOW
         """Directus; None when its plugin raises."""
         self.facts: defaultdict[str, set[int]] = defaultdict(set)
@@ -98,13 +90,12 @@ class World:
         return self.verdict
 
     async def _snapshot(self, topic: str) -> list[Row]:
-        rows = [self._row(device) for device in sorted(self.registered[topic])]
-        for _ in range(3):  # it takes a while to get here from the database
-            await asyncio.sleep(0)
-        if self.database_is_down:
-            self._expect(topic, [])
-            raise TimeoutError
-        self._expect(topic, rows)
+        rows: list[Row] = []
+        try:
+            columns = await self.database.rows(snapshot.QUERY, (topic.removeprefix("event:"),))
+            rows = [snapshot.row_of(*each) for each in columns]
+        finally:
+            self._expect(topic, rows)
         for row in rows:
             self.met.add((topic, row.device_id))
             if row.position is not None:
@@ -117,11 +108,6 @@ class World:
         expected = Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting)
         self.expected[_asking.get(), topic].append(expected)
 
-    def _row(self, device: str) -> Row:
-        rows = self.rows[device]
-        good = [ts for ts, faulty in rows.items() if not faulty]
-        return Row(device, fix(device, max(good)) if good else None, max(rows, default=None))
-
     # What can happen.
 
     def publish(self, device: str, early: int) -> None:
@@ -133,22 +119,20 @@ class World:
 
     def store(self, device: str, early: int, faulty: bool) -> None:  # noqa: FBT001 - an operator's flag
         """Let the database have a row, perhaps ahead of the stream; or change the flag of one."""
-        self.rows[device][self.clock - early] = faulty
-        if faulty:
-            self.ever_flagged.add(device)
+        self.database.store(device, self.clock - early, faulty=faulty)
 
     def register(self, topic: str, device: str) -> None:
-        self.registered[topic] ^= {device}
+        self.database.register(topic, device)
 
     def refresh(self) -> None:
         """Swap the routing table, as the plugin does, unless that is still being done."""
         if self._rerouting is None or self._rerouting.done():
-            for device in DEVICES:
-                topics = tuple(topic for topic in TOPICS if device in self.registered[topic])
+            routes = self.database.routes()
+            for device, topics in routes.items():
                 for pair in {(topic, device) for topic in set(topics) - set(self.routes.get(device, ()))} & self.met:
                     self.returned[pair] = max(self.facts[device], default=0)
                 self.met.update((topic, device) for topic in topics)
-                self.routes[device] = topics
+            self.routes = routes
             self._rerouting = asyncio.create_task(self.hub.reroute())
 
     def flush(self) -> None:
@@ -160,7 +144,7 @@ class World:
         self.laggards.look(asyncio.get_running_loop().time())
 
     def set_database(self, down: bool) -> None:  # noqa: FBT001 - a state
-        self.database_is_down = down
+        self.database.is_down = down
 
     def set_verdict(self, verdict: Verdict | None) -> None:
         self.verdict = verdict
@@ -198,17 +182,23 @@ class World:
         """Let everybody read, and everything that has begun come to its end."""
         for number in range(CLIENTS):
             self.read_all(number)
-        while any(len(each.answers) < len(each.said) for each in self.spectators):
-            await asyncio.sleep(0)
-            self.look()
+        await self._until(lambda: all(len(each.answers) == len(each.said) for each in self.spectators))
         for task in (self._rerouting, self._flushing, *self._leaving):
             if task is not None:
                 await task
         self.refresh()
         await asyncio.gather(*[task for task in (self._rerouting,) if task is not None])
         await self.hub.flush()
-        while any(each.client.connection.lagging for each in self.spectators):
+        await self._until(lambda: not any(each.client.connection.lagging for each in self.spectators))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Let turns pass, and who is behind be looked at, until `condition()` holds."""
+        for _ in range(TURNS_TO_SETTLE):
+            if condition():
+                return
+            await asyncio.sleep(0)
             self.look()
+        raise AssertionError("it does not come right")
 
     async def end(self) -> None:
         """Let everybody hang up."""

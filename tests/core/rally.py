@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from processor_live import connection, hub
+from processor_live import command_queue, connection, hub
 from processor_live.backlog import Newest
 from processor_live.protocol import Verdict
 from processor_live_redis import fanout
@@ -36,6 +36,7 @@ _turns = st.integers(0, 3)
 """How many turns of the event loop pass before the next thing happens."""
 _somebody = st.integers(0, SPECTATORS - 1)
 _devices, _topics = st.sampled_from(("d1", "d1", "d2", "d3")), st.sampled_from(TOPICS)
+_kinds = st.sampled_from(("subscribe", "subscribe", "unsubscribe"))
 _early = st.sampled_from([0, 0, 0, 1, 2, 5, -1, -3])
 """How much older than the present a record is; negative: a clock that is fast."""
 _records = st.lists(st.tuples(_devices, _early), min_size=1, max_size=6)
@@ -49,8 +50,7 @@ _likely: list[tuple[int, str, tuple[st.SearchStrategy[object], ...]]] = [
     (10, "the_race_goes_on", (st.lists(st.tuples(_records, _seconds), min_size=1, max_size=4),)),
     (3, "time_passes", (_seconds,)),
     (5, "everybody_comes", ()),
-    (6, "somebody_subscribes", (_somebody, _topics)),
-    (2, "somebody_unsubscribes", (_somebody, _topics)),
+    (6, "somebody_speaks", (_somebody, st.lists(st.tuples(_kinds, _topics), min_size=1, max_size=6))),
     (4, "somebody_stops_reading", (_somebody,)),
     (5, "somebody_reads_a_little", (_somebody, st.integers(1, 400))),
     (3, "somebody_reads_everything", (_somebody,)),
@@ -134,11 +134,10 @@ class Rally(RuleBasedStateMachine):
                 for topic in TOPICS:
                     self._let(turns, spectator.say, "subscribe", topic)
 
-    def somebody_subscribes(self, turns: int, who: int, topic: str) -> None:
-        self._let(turns, self._spectator(who).say, "subscribe", topic)
-
-    def somebody_unsubscribes(self, turns: int, who: int, topic: str) -> None:
-        self._let(turns, self._spectator(who).say, "unsubscribe", topic)
+    def somebody_speaks(self, turns: int, who: int, commands: Sequence[tuple[str, str]]) -> None:
+        for kind, topic in commands:
+            self._let(0, self._spectator(who).say, kind, topic)
+        self._let(turns)
 
     def somebody_stops_reading(self, turns: int, who: int) -> None:
         self._let(turns, self._spectator(who).stall)
@@ -267,6 +266,7 @@ def tell_stories(count: int, *, steps: int, derandomize: bool = False) -> None:
         patch.setattr(hub, "DEVICES_PER_TURN", 1)
         patch.setattr(hub, "MESSAGES_PER_BATCH", 4)
         patch.setattr(connection, "MAX_CONTROL_MESSAGES", 6)
+        patch.setattr(command_queue, "MAX_WAITING", 4)
         patch.setattr(fanout, "PAGE", 4)
         logging.disable()  # every story has its faults
         try:

@@ -26,7 +26,7 @@ class World:
 
     def __init__(self) -> None:
         self.stream = Stream()
-        self.database = Database(self.stream)
+        self.database = Database(self.stream.reports)
         self.verdict: Verdict | None = Verdict.ALLOW
         """Directus; None when its plugin raises."""
         self.spectators = [
@@ -101,11 +101,7 @@ class World:
                     self._check(topic, device, shown)
 
     def _check(self, topic: str, device: str, shown: dict[str, int]) -> None:
-        reported = [ts for name, ts in self.stream.reports if name == device]
-        if device not in self.database.ever_flagged:
-            newest = max(reported, default=0)
-            # Who joined while a device was out of the topic waits for its next position.
-            is_away = self.service.returned.get((topic, device), 0) >= newest and device not in shown
-            assert is_away or shown.get(device, 0) == newest
-        elif unflagged := [ts for ts in reported if ts > max(self.database.rows_of[device])]:
-            assert shown.get(device) == max(unflagged)
+        newest = self.database.newest(device, [ts for name, ts in self.stream.reports if name == device])
+        # Who joined while a device was out of the topic waits for its next position.
+        is_away = device not in shown and self.service.returned.get((topic, device), 0) >= (newest or 0)
+        assert newest is None or is_away or shown.get(device, 0) == newest

@@ -1,22 +1,20 @@
-"""The guarantees of docs/contract.md §5 hold in whatever order the turns of the event loop fall."""
+"""Which stories can be told of the core alone, turn by turn of the event loop, and what is true at their end?"""
 
 import asyncio
-from collections.abc import Iterator
 from operator import methodcaller
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor_live import hub, subscription
+from processor_live import command_queue, hub, subscription
 from processor_live.protocol import Verdict
+from tests.core.database import DEVICES, TOPICS
 from tests.core.expectation import Expectation
-from tests.core.interleaving import CLIENTS, DEVICES, TOPICS, Spectator, World
+from tests.core.interleaving import CLIENTS, Spectator, World
+from tests.core.spectator import RATE_LIMITED, REFUSED
 from tests.core.wire import metric
 
-RATE_LIMITED = "rate-limited"
-REFUSED = {"forbidden", "not-found"}
-"""The errors that end a subscription that was held."""
 GAUGES = ("live_subscriptions", "live_topics", "live_lagging_connections")
 
 _devices, _topics, _numbers = st.sampled_from(DEVICES), st.sampled_from(TOPICS), st.integers(0, CLIENTS - 1)
@@ -49,23 +47,6 @@ _events = st.sampled_from([event for weight, event in _likely for _ in range(wei
 _story = st.lists(st.tuples(_events, st.integers(0, 3)), min_size=30, max_size=120)
 """What happens, and how many turns of the event loop pass after each."""
 _BEGINNING = [(methodcaller("say", number, "subscribe", topic), 3) for number in range(CLIENTS) for topic in TOPICS]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _yielding() -> Iterator[None]:
-    """A hub that lets others in after every write and every device, as else after many; and a quiet log."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub, "MEMBERS_PER_TURN", 1)
-        patch.setattr(hub, "DEVICES_PER_TURN", 1)
-        patch.setattr(subscription.log, "disabled", True)
-        yield
-
-
-@pytest.mark.timeout(600)  # a failure is made small before it is shown
-@given(_story)
-@settings(max_examples=300, deadline=None, derandomize=True)
-def test_the_guarantees_hold_in_whatever_order_the_turns_fall(story: list[tuple[methodcaller, int]]) -> None:
-    asyncio.run(_live_through(story))
 
 
 async def _live_through(story: list[tuple[methodcaller, int]]) -> None:
@@ -102,7 +83,7 @@ def _replayed(spectator: Spectator, world: World) -> dict[str, dict[str, int]]:
                 expected[topic] = next(promised[topic])
                 expected[topic].check(held[topic])
                 for device, ts in held[topic].items():
-                    if device not in world.ever_flagged:
+                    if device not in world.database.ever_flagged:
                         assert ts >= known.get((topic, device), 0), "G2: nor is the next snapshot older"
                     known[topic, device] = ts
             case "unsubscribed":
@@ -128,12 +109,19 @@ def _answered_in_order(spectator: Spectator) -> None:
 def _up_to_date(world: World, held: dict[str, dict[str, int]]) -> None:
     """G3 and G4: nobody is behind what the stream and the snapshots have shown, an operator's flags aside."""
     for topic, shown in held.items():
-        for device in world.registered[topic]:
-            facts = world.facts[device]
-            if device not in world.ever_flagged:
-                newest = max(facts, default=0)
-                # Who joined while a device was out of the topic waits for its next position.
-                is_away = world.returned.get((topic, device), 0) >= newest and device not in shown
-                assert is_away or shown.get(device, 0) == newest
-            elif unflagged := [ts for ts in facts if ts > max(world.rows[device])]:
-                assert shown.get(device) == max(unflagged)
+        for device in world.database.registered[topic]:
+            newest = world.database.newest(device, world.facts[device])
+            # Who joined while a device was out of the topic waits for its next position.
+            is_away = device not in shown and world.returned.get((topic, device), 0) >= (newest or 0)
+            assert newest is None or is_away or shown.get(device, 0) == newest
+
+
+def take_turns(count: int, *, derandomize: bool = False) -> None:
+    """Tell so many stories, of a hub that lets others in after every write and every device, as else after many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "MEMBERS_PER_TURN", 1)
+        patch.setattr(hub, "DEVICES_PER_TURN", 1)
+        patch.setattr(command_queue, "MAX_WAITING", 4)
+        patch.setattr(subscription.log, "disabled", True)
+        wanted = settings(max_examples=count, derandomize=derandomize, deadline=None, database=None)
+        given(_story)(wanted(lambda story: asyncio.run(_live_through(story))))()
