@@ -3,8 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from processor_live.app import make_app
@@ -25,9 +24,6 @@ THRESHOLDS = (60, 60, 400)
 TURNS_TO_SETTLE = 2_000
 """In which everything must have come right."""
 CLIENTS = len(THRESHOLDS)
-
-_asking: ContextVar[Connection] = ContextVar("asking")
-"""Whose command is being carried out."""
 
 
 @dataclass
@@ -51,6 +47,8 @@ class World:
     def __init__(self) -> None:
         app = make_app({"LIVE_PLUGINS": ",", "LIVE_WS_MAX_COMMANDS_PER_SECOND": "10000"})
         self.hub = app[HUB]
+        self._join = self.hub.join
+        self.hub.join = self._watched_join  # type: ignore[method-assign]  # to know what must follow
         self.laggards = app[LAGGARDS]
         self.subscriptions = app[SUBSCRIPTIONS]
         app[ROUTE].fill(lambda device: self.routes.get(device, ()))
@@ -82,31 +80,26 @@ class World:
         client = Client(threshold=THRESHOLDS[number], lag=self.laggards.add, inflates=number > 0)
         return Spectator(client, CommandQueue(client.connection, self.subscriptions.execute, 10_000))
 
-    async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
-        _asking.set(connection)
+    async def _authorize(self, *_: object) -> Verdict:
         await asyncio.sleep(0)
         if self.verdict is None:
             raise RuntimeError("the authorization plugin has a bug")
         return self.verdict
 
     async def _snapshot(self, topic: str) -> list[Row]:
-        rows: list[Row] = []
-        try:
-            columns = await self.database.rows(snapshot.QUERY, (topic.removeprefix("event:"),))
-            rows = [snapshot.row_of(*each) for each in columns]
-        finally:
-            self._expect(topic, rows)
+        columns = await self.database.rows(snapshot.QUERY, (topic.removeprefix("event:"),))
+        return [snapshot.row_of(*each) for each in columns]
+
+    def _watched_join(self, connection: Connection, topic: str, rows: Iterable[Row]) -> list[bytes]:
+        rows = [*rows]
+        in_topic = [device for device, topics in self.routes.items() if topic in topics]
+        rerouting = self._rerouting is not None and not self._rerouting.done()
+        self.expected[connection, topic].append(Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting))
         for row in rows:
             self.met.add((topic, row.device_id))
             if row.position is not None:
                 self.facts[row.device_id].add(row.position.ts)
-        return rows
-
-    def _expect(self, topic: str, rows: list[Row]) -> None:
-        in_topic = [device for device, topics in self.routes.items() if topic in topics]
-        rerouting = self._rerouting is not None and not self._rerouting.done()
-        expected = Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting)
-        self.expected[_asking.get(), topic].append(expected)
+        return self._join(connection, topic, rows)
 
     # What can happen.
 

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 60.0
 STEP_SECONDS = 0.02
 QUIET_STEPS = 5
 """For so long it must be quiet: what has been read may not have been published yet."""
-LARGEST_WRITE_BYTES = 1_000
+LARGEST_WRITE_BYTES = 400
 """More than any answer here, and than the positions of one batch."""
 MISSED_BYTES = 1_000
 """Of two topics: where it is behind, not what it has missed."""
@@ -40,9 +40,8 @@ _kinds = st.sampled_from(("subscribe", "subscribe", "unsubscribe"))
 _early = st.sampled_from([0, 0, 0, 1, 2, 5, -1, -3])
 """How much older than the present a record is; negative: a clock that is fast."""
 _records = st.lists(st.tuples(_devices, _early), min_size=1, max_size=6)
-_seconds = st.sampled_from([0.01, 0.02, 0.02, 0.02, 0.06, 0.06, 0.06, 0.06, 1.0, 3.0])
-_rarely = st.sampled_from([True, False, False])
-_verdicts = st.sampled_from([*[Verdict.ALLOW] * 4, Verdict.FORBIDDEN, Verdict.NOT_FOUND, None])
+_seconds = st.sampled_from([0.01, 0.02, 0.02, 0.02, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 1.0, 3.0])
+_verdicts = st.sampled_from([Verdict.FORBIDDEN, Verdict.NOT_FOUND, None])
 
 
 _likely: list[tuple[int, str, tuple[st.SearchStrategy[object], ...]]] = [
@@ -58,13 +57,13 @@ _likely: list[tuple[int, str, tuple[st.SearchStrategy[object], ...]]] = [
     (4, "the_writer_stores", (st.integers(1, 20),)),
     (1, "an_operator_flags", (_devices,)),
     (2, "a_registration_changes", (_topics, _devices)),
-    (1, "postgres_fails_or_is_back", (_rarely,)),
-    (1, "redis_fails_or_is_back", (_rarely,)),
-    (1, "redis_is_full_or_has_room", (_rarely,)),
+    (1, "postgres_fails", (_seconds,)),
+    (1, "redis_fails", (_seconds,)),
+    (1, "redis_is_full", (_seconds,)),
     (1, "an_answer_of_redis_is_lost", ()),
     (1, "connections_to_redis_are_lost", ()),
     (1, "somebody_destroys_the_group", ()),
-    (1, "directus_changes_its_mind", (_verdicts,)),
+    (1, "directus_says_no", (_verdicts, _seconds)),
     (1, "the_service_restarts", (st.booleans(),)),
 ]
 _events = st.sampled_from(
@@ -160,14 +159,17 @@ class Rally(RuleBasedStateMachine):
     def a_registration_changes(self, turns: int, topic: str, device: str) -> None:
         self._let(turns, self.world.database.register, topic, device)
 
-    def postgres_fails_or_is_back(self, turns: int, down: bool) -> None:  # noqa: FBT001 - same
-        self._let(turns, setattr, self.world.database, "is_down", down)
+    def postgres_fails(self, turns: int, seconds: float) -> None:
+        self._let(turns, setattr, self.world.database, "is_down", True)
+        self._clock.call_later(seconds, setattr, self.world.database, "is_down", False)
 
-    def redis_fails_or_is_back(self, turns: int, down: bool) -> None:  # noqa: FBT001 - same
-        self._let(turns, setattr, self.world.stream, "is_down", down)
+    def redis_fails(self, turns: int, seconds: float) -> None:
+        self._let(turns, setattr, self.world.stream, "is_down", True)
+        self._clock.call_later(seconds, setattr, self.world.stream, "is_down", False)
 
-    def redis_is_full_or_has_room(self, turns: int, full: bool) -> None:  # noqa: FBT001 - same
-        self._let(turns, self.world.stream.fill, full)
+    def redis_is_full(self, turns: int, seconds: float) -> None:
+        self._let(turns, self.world.stream.fill, True)
+        self._clock.call_later(seconds, self.world.stream.fill, False)
 
     def an_answer_of_redis_is_lost(self, turns: int) -> None:
         self._let(turns, setattr, self.world.stream, "cut", True)
@@ -178,8 +180,9 @@ class Rally(RuleBasedStateMachine):
     def somebody_destroys_the_group(self, turns: int) -> None:
         self._let(turns, self.world.stream.lose_groups)
 
-    def directus_changes_its_mind(self, turns: int, verdict: Verdict | None) -> None:
+    def directus_says_no(self, turns: int, verdict: Verdict | None, seconds: float) -> None:
         self._let(turns, setattr, self.world, "verdict", verdict)
+        self._clock.call_later(seconds, setattr, self.world, "verdict", Verdict.ALLOW)
 
     def the_service_restarts(self, turns: int, gracefully: bool) -> None:  # noqa: FBT001 - same
         self._let(turns, partial(self.world.restart, gracefully=gracefully))
@@ -265,7 +268,7 @@ def tell_stories(count: int, *, steps: int, derandomize: bool = False) -> None:
         patch.setattr(hub, "MEMBERS_PER_TURN", 1)
         patch.setattr(hub, "DEVICES_PER_TURN", 1)
         patch.setattr(hub, "MESSAGES_PER_BATCH", 4)
-        patch.setattr(connection, "MAX_CONTROL_MESSAGES", 6)
+        patch.setattr(connection, "MAX_CONTROL_MESSAGES", 4)
         patch.setattr(command_queue, "MAX_WAITING", 4)
         patch.setattr(fanout, "PAGE", 4)
         logging.disable()  # every story has its faults

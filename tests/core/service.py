@@ -1,17 +1,18 @@
 """What is under test in the world: one life of the service, the real core with the real fan-out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from processor_live import HEALTH, load
 from processor_live.app import make_app
+from processor_live.connection import Connection
 from processor_live.endpoint import CONNECTIONS, LAGGARDS, Conversation, drain
 from processor_live.hub import HUB
 from processor_live.position import Row
 from processor_live.seats import SEATS
-from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT, Authorize
+from processor_live.slots import AUTHORIZE, ROUTE, Authorize
 from processor_live_postgres import snapshot
 from processor_live_postgres.routing import Routing
 from processor_live_redis.fanout import Fanout, RedisSettings
@@ -32,7 +33,7 @@ SETTINGS = {
     "REDIS_URL": "redis://stands-in",
     "LIVE_BROADCAST_BATCH_SIZE": "3",  # who falls behind needs several reads to catch up
 }
-WillBeShown = Callable[[str, Expectation], None]
+WillBeShown = Callable[[Connection, str, Expectation], None]
 
 
 class Service:
@@ -58,16 +59,15 @@ class Service:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(snapshot, "Database", lambda *_, **__: database)
             snapshot.setup(self.app)
-        self._read = self.app[SNAPSHOT].answer
-        self.app[SNAPSHOT].answer = self._watched_snapshot
         decoder = RecordDecoder(include_attributes=False)
         fanout = Fanout(load(RedisSettings, SETTINGS), self.hub, health, decoder, instance, 0.02)
         self._group = Group(stream, "stream", "live", instance, fanout._liveness)  # type: ignore[arg-type]  # it stands in
         fanout._group = self._group
-        self._flush, self._reroute = self.hub.flush, self.hub.reroute
+        self._flush, self._reroute, self._join = self.hub.flush, self.hub.reroute, self.hub.join
         self._flushing = self._rerouting = False
         self.hub.flush = self._watched_flush  # type: ignore[method-assign]  # to know when it is done
         self.hub.reroute = self._watched_reroute  # type: ignore[method-assign]  # same
+        self.hub.join = self._watched_join  # type: ignore[method-assign]  # to know what must follow
         work = (self.hub.run, self.app[LAGGARDS].run, fanout.run, self._routing.run)
         self._tasks: list[asyncio.Task[None]] = [asyncio.create_task(each()) for each in work]
 
@@ -103,16 +103,13 @@ class Service:
         await self._reroute()
         self._rerouting = False
 
-    async def _watched_snapshot(self, topic: str) -> list[Row]:
-        rows: list[Row] = []
-        try:
-            rows = [*await self._read(topic)]
-            return rows
-        finally:
-            self.met.update((topic, row.device_id) for row in rows)
-            in_topic = [device for device, topics in self._routing._table.items() if topic in topics]
-            expected = Expectation(rows, in_topic, self.hub.latest, rerouting=self._rerouting)
-            self._will_be_shown(topic, expected)
+    def _watched_join(self, connection: Connection, topic: str, rows: Iterable[Row]) -> list[bytes]:
+        rows = [*rows]
+        in_topic = [device for device, topics in self._routing._table.items() if topic in topics]
+        expected = Expectation(rows, in_topic, self.hub.latest, rerouting=self._rerouting)
+        self.met.update((topic, row.device_id) for row in rows)
+        self._will_be_shown(connection, topic, expected)
+        return self._join(connection, topic, rows)
 
     def enter(self, *, inflates: bool, threshold: int) -> Client:
         """Let a viewer in."""

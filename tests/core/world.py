@@ -1,7 +1,6 @@
 """A rally in small, for all that can happen at the same time: devices, stores, the service, and who watches."""
 
 import asyncio
-from contextvars import ContextVar
 
 from processor_live.connection import Connection
 from processor_live.protocol import Verdict
@@ -16,9 +15,6 @@ THRESHOLDS = (60, 60, 400)
 SPECTATORS = len(THRESHOLDS)
 EPOCH_MS = 10
 """What the `ts` of records are counted from."""
-
-_asking: ContextVar[Connection] = ContextVar("asking")
-"""Whose command is being carried out."""
 
 
 class World:
@@ -41,16 +37,15 @@ class World:
         self._lives += 1
         self.service = Service(f"life-{self._lives}", self.stream, self.database, self._authorize, self._will_be_shown)
 
-    async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
-        _asking.set(connection)
+    async def _authorize(self, *_: object) -> Verdict:
         await asyncio.sleep(0)
         if self.verdict is None:
             raise RuntimeError("the authorization plugin has a bug")
         return self.verdict
 
-    def _will_be_shown(self, topic: str, expected: Expectation) -> None:
+    def _will_be_shown(self, connection: Connection, topic: str, expected: Expectation) -> None:
         for spectator in self.spectators:
-            if spectator.client is not None and spectator.client.connection is _asking.get():
+            if spectator.client is not None and spectator.client.connection is connection:
                 spectator.will_be_shown(topic, expected)
 
     # What can happen, besides what spectators and operators do.
