@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 60.0
 STEP_SECONDS = 0.02
 QUIET_STEPS = 5
 """For so long it must be quiet: what has been read may not have been published yet."""
-LARGEST_WRITE_BYTES = 400
+LARGEST_WRITE_BYTES = 350
 """More than any answer here, and than the positions of one batch."""
 MISSED_BYTES = 1_000
 """Of two topics: where it is behind, not what it has missed."""
@@ -60,8 +60,8 @@ _likely: list[tuple[int, str, tuple[st.SearchStrategy[object], ...]]] = [
     (1, "postgres_fails", (_seconds,)),
     (1, "redis_fails", (_seconds,)),
     (1, "redis_is_full", (_seconds,)),
-    (1, "an_answer_of_redis_is_lost", ()),
-    (1, "connections_to_redis_are_lost", ()),
+    (2, "a_connection_to_redis_dies", (st.integers(1, 5),)),
+    (1, "a_read_of_redis_is_lost", ()),
     (1, "somebody_destroys_the_group", ()),
     (1, "directus_says_no", (_verdicts, _seconds)),
     (1, "the_service_restarts", (st.booleans(),)),
@@ -171,10 +171,10 @@ class Rally(RuleBasedStateMachine):
         self._let(turns, self.world.stream.fill, True)
         self._clock.call_later(seconds, self.world.stream.fill, False)
 
-    def an_answer_of_redis_is_lost(self, turns: int) -> None:
-        self._let(turns, setattr, self.world.stream, "cut", True)
+    def a_connection_to_redis_dies(self, turns: int, after: int) -> None:
+        self._let(turns, setattr, self.world.stream, "dying", after)
 
-    def connections_to_redis_are_lost(self, turns: int) -> None:
+    def a_read_of_redis_is_lost(self, turns: int) -> None:
         self._let(turns, self.world.stream.lose_connections)
 
     def somebody_destroys_the_group(self, turns: int) -> None:

@@ -49,8 +49,8 @@ class Stream:
         self.reports: list[tuple[str, int]] = []
         """Device and `ts` of each entry."""
         self.is_down = False
-        self.cut = False
-        """Whether the connection dies under the next answer with entries."""
+        self.dying = 0
+        """Under which of the next commands or answers the connection dies, 0 for none."""
         self.connection_pool = self
         self._is_full = False
         self._groups: dict[str, Group] = {}
@@ -119,9 +119,6 @@ class Stream:
         entries = self.entries[group.given : group.given + count]
         group.given += len(entries)
         await self._ask()
-        if self.cut:
-            self.cut = False
-            raise RedisConnectionError("cut")
         return entries
 
     async def xrevrange(self, _: str, top: bytes, bottom: bytes, *, count: int) -> list[Entry]:
@@ -170,8 +167,10 @@ class Stream:
 
     async def _ask(self) -> None:
         await asyncio.sleep(0)
-        if self.is_down:
-            raise RedisConnectionError("down")
+        died = self.dying == 1
+        self.dying = max(self.dying - 1, 0)
+        if died or self.is_down:
+            raise RedisConnectionError("gone")
 
     async def _write(self) -> None:
         await self._ask()
