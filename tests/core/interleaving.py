@@ -90,16 +90,16 @@ class World:
         columns = await self.database.rows(snapshot.QUERY, (topic.removeprefix("event:"),))
         return [snapshot.row_of(*each) for each in columns]
 
-    def _watched_join(self, connection: Connection, topic: str, rows: Iterable[Row]) -> list[bytes]:
+    def _watched_join(self, connection: Connection, name: str, rows: Iterable[Row]) -> list[bytes]:
         rows = [*rows]
-        in_topic = [device for device, topics in self.routes.items() if topic in topics]
+        in_topic = [device for device, topics in self.routes.items() if name in topics]
         rerouting = self._rerouting is not None and not self._rerouting.done()
-        self.expected[connection, topic].append(Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting))
+        self.expected[connection, name].append(Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting))
         for row in rows:
-            self.met.add((topic, row.device_id))
+            self.met.add((name, row.device_id))
             if row.position is not None:
                 self.facts[row.device_id].add(row.position.ts)
-        return self._join(connection, topic, rows)
+        return self._join(connection, name, rows)
 
     # What can happen.
 

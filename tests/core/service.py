@@ -103,13 +103,13 @@ class Service:
         await self._reroute()
         self._rerouting = False
 
-    def _watched_join(self, connection: Connection, topic: str, rows: Iterable[Row]) -> list[bytes]:
+    def _watched_join(self, connection: Connection, name: str, rows: Iterable[Row]) -> list[bytes]:
         rows = [*rows]
-        in_topic = [device for device, topics in self._routing._table.items() if topic in topics]
+        in_topic = [device for device, topics in self._routing._table.items() if name in topics]
         expected = Expectation(rows, in_topic, self.hub.latest, rerouting=self._rerouting)
-        self.met.update((topic, row.device_id) for row in rows)
-        self._will_be_shown(connection, topic, expected)
-        return self._join(connection, topic, rows)
+        self.met.update((name, row.device_id) for row in rows)
+        self._will_be_shown(connection, name, expected)
+        return self._join(connection, name, rows)
 
     def enter(self, *, inflates: bool, threshold: int) -> Client:
         """Let a viewer in."""
