@@ -112,7 +112,7 @@ class Spectator:
             client.socket.data_received(self._sent.pop(0))
         for frame_ in self._news(client):
             if frame_.opcode == CLOSE:
-                assert self._has_left or not any(self._promised.values()), "G5: what has been answered comes before the goodbye"
+                assert self._has_left or not any(self._promised.values()), "G5: answers come before the goodbye"
                 self._sent.append(CLOSED)
             else:
                 self._take(self._message(frame_))
