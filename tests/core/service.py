@@ -15,7 +15,7 @@ from processor_live.seats import SEATS
 from processor_live.slots import AUTHORIZE, ROUTE, Authorize
 from processor_live_postgres import snapshot
 from processor_live_postgres.routing import Routing
-from processor_live_redis.fanout import Fanout, RedisSettings
+from processor_live_redis.fanout import WARM_MS, Fanout, RedisSettings
 from processor_live_redis.group import Group
 from processor_live_redis.record import RecordDecoder
 from tests.core.database import Database
@@ -52,6 +52,7 @@ class Service:
         self.stopping: asyncio.Task[None] | None = None
         self._stream, self._database, self._will_be_shown = stream, database, will_be_shown
         self._has_been_ready = False
+        self._warm_since_ms = asyncio.get_running_loop().time() * 1000 - WARM_MS / 2
         self._clients: list[Client] = []
         self._routing = Routing(database, self.hub, health, REFRESH_SECONDS)  # type: ignore[arg-type]  # it stands in
         self.app[AUTHORIZE].fill(authorize)
@@ -60,7 +61,7 @@ class Service:
             patch.setattr(snapshot, "Database", lambda *_, **__: database)
             snapshot.setup(self.app)
         decoder = RecordDecoder(include_attributes=False)
-        fanout = Fanout(load(RedisSettings, SETTINGS), self.hub, health, decoder, instance, 0.02)
+        self._fanout = fanout = Fanout(load(RedisSettings, SETTINGS), self.hub, health, decoder, instance, 0.02)
         self._group = Group(stream, "stream", "live", instance, fanout._liveness)  # type: ignore[arg-type]  # it stands in
         fanout._group = self._group
         self._flush, self._reroute, self._join = self.hub.flush, self.hub.reroute, self.hub.join
@@ -141,3 +142,11 @@ class Service:
         for task in (*self._tasks, self.stopping):
             if task is not None and task.done():
                 task.result()
+
+    def check_what_is_known(self) -> None:
+        """What has been read is in the latest table, unless it waits for what is newer."""
+        if self._fanout._warmed and not self._fanout._backlog and self._group.last is not None:
+            for device, ts in self._stream.newest(self._group.last, self._warm_since_ms).items():
+                known = self.hub.latest.get(device)
+                assert known is not None, "G3: it has been read"
+                assert known.ts >= ts, "G3: something newer has been read"

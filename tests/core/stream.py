@@ -7,6 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from processor_live_redis.group import BEGINNING, Entry
+from processor_live_redis.record import entry_ms
 from tests.redis.rally import record
 
 
@@ -61,6 +62,15 @@ class Stream:
     def tail(self) -> bytes:
         """The id of the last entry."""
         return self.entries[-1][0] if self.entries else BEGINNING
+
+    def newest(self, last: bytes, since_ms: float) -> dict[str, int]:
+        """Return the newest `ts` of each device in the entries up to `last`, those before some time left out."""
+        place = self._place(last)
+        newest: dict[str, int] = {}
+        for (entry_id, _), (device, ts) in zip(self.entries[:place], self.reports[:place], strict=True):
+            if entry_ms(entry_id) >= since_ms:
+                newest[device] = max(ts, newest.get(device, 0))
+        return newest
 
     # What can happen.
 
@@ -167,10 +177,11 @@ class Stream:
 
     async def _ask(self) -> None:
         await asyncio.sleep(0)
-        died = self.dying == 1
-        self.dying = max(self.dying - 1, 0)
-        if died or self.is_down:
-            raise RedisConnectionError("gone")
+        if self.is_down:
+            raise RedisConnectionError("down")
+        died, self.dying = self.dying == 1, max(self.dying - 1, 0)
+        if died:
+            raise RedisConnectionError("dead")
 
     async def _write(self) -> None:
         await self._ask()

@@ -78,6 +78,7 @@ class World:
         """Let everything work again and everybody read."""
         self.stream.is_down = self.database.is_down = False
         self.stream.fill(False)
+        self.verdict = Verdict.ALLOW
         for spectator in self.spectators:
             spectator.read_all()
 
