@@ -176,6 +176,8 @@ class Rally(RuleBasedStateMachine):
         self._let(turns, setattr, self.world.stream, "dying", after)
 
     def a_read_of_redis_is_lost(self, turns: int) -> None:
+        for _ in range(2):
+            self._pass_time(0.06)  # until it waits for what is not there yet
         self._let(turns, self.world.stream.lose_connections)
 
     def somebody_destroys_the_group(self, turns: int) -> None:
