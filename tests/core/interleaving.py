@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from processor_live.app import make_app
@@ -11,24 +11,19 @@ from processor_live.command_queue import CommandQueue
 from processor_live.connection import Connection
 from processor_live.endpoint import LAGGARDS, SUBSCRIPTIONS
 from processor_live.hub import HUB
-from processor_live.position import Position, Row
+from processor_live.position import Row
 from processor_live.protocol import Verdict
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
+from processor_live_postgres import snapshot
+from tests.core.database import Database, fix
+from tests.core.expectation import Expectation
 from tests.core.wire import Client, Message
 
-TOPICS = ("event:1", "event:2")
-DEVICES = ("d1", "d2", "d3")
-CLIENTS = 3
-THRESHOLD_BYTES = 60
-"""Less than any message: who stops reading lags after the next one, and is served one at a time."""
-
-_asking: ContextVar[Connection] = ContextVar("asking")
-"""Whose command is being carried out."""
-
-
-def fix(device: str, ts: int) -> Position:
-    """Return a position whose coordinates tell nothing."""
-    return Position(device, 41.5, 19.5, ts)
+THRESHOLDS = (60, 60, 400)
+"""Less than any message: who stops reading lags after the next one, and is served one at a time; or a few at a time."""
+TURNS_TO_SETTLE = 2_000
+"""In which everything must have come right."""
+CLIENTS = len(THRESHOLDS)
 
 
 @dataclass
@@ -52,29 +47,27 @@ class World:
     def __init__(self) -> None:
         app = make_app({"LIVE_PLUGINS": ",", "LIVE_WS_MAX_COMMANDS_PER_SECOND": "10000"})
         self.hub = app[HUB]
+        self._join = self.hub.join
+        self.hub.join = self._watched_join  # type: ignore[method-assign]  # to know what must follow
         self.laggards = app[LAGGARDS]
         self.subscriptions = app[SUBSCRIPTIONS]
         app[ROUTE].fill(lambda device: self.routes.get(device, ()))
         app[AUTHORIZE].fill(self._authorize)
         app[SNAPSHOT].fill(self._snapshot)
-        self.registered: dict[str, set[str]] = {topic: {"d1", "d2"} for topic in TOPICS}
-        """The devices of each topic, as the database has them."""
+        self.database = Database()
         self.routes: dict[str, tuple[str, ...]] = {}
-        self.rows: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-        """The database: for each device, which `ts` it has and whether that row is flagged faulty."""
         self.clock = 10
         """What the `ts` of records are counted from."""
-        self.ever_flagged: set[str] = set()
-        """The devices that an operator has ever flagged a row of."""
-        self.database_is_down = False
         self.verdict: Verdict | None = Verdict.ALLOW
         """Directus; None when its plugin raises."""
         self.facts: defaultdict[str, set[int]] = defaultdict(set)
         """What of each device the stream has shown, or rows that went into a snapshot."""
+        self.met: set[tuple[str, str]] = set()
+        """The topics in which a device has ever been, and the device."""
         self.returned: dict[tuple[str, str], int] = {}
         """For a device that is back in a topic: the newest of it when it came back."""
-        self.reads: defaultdict[tuple[Connection, str], list[list[Row]]] = defaultdict(list)
-        """What each subscription got from the database."""
+        self.expected: defaultdict[tuple[Connection, str], list[Expectation]] = defaultdict(list)
+        """What each subscription must show."""
         self.spectators = [self._spectator(number) for number in range(CLIENTS)]
         self.gone: list[Spectator] = []
         """Those who have hung up."""
@@ -84,33 +77,29 @@ class World:
         self.refresh()
 
     def _spectator(self, number: int) -> Spectator:
-        client = Client(threshold=THRESHOLD_BYTES, lag=self.laggards.add, inflates=number > 0)
+        client = Client(threshold=THRESHOLDS[number], lag=self.laggards.add, inflates=number > 0)
         return Spectator(client, CommandQueue(client.connection, self.subscriptions.execute, 10_000))
 
-    async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
-        _asking.set(connection)
+    async def _authorize(self, *_: object) -> Verdict:
         await asyncio.sleep(0)
         if self.verdict is None:
             raise RuntimeError("the authorization plugin has a bug")
         return self.verdict
 
     async def _snapshot(self, topic: str) -> list[Row]:
-        rows = [self._row(device) for device in sorted(self.registered[topic])]
-        for _ in range(3):  # it takes a while to get here from the database
-            await asyncio.sleep(0)
-        if self.database_is_down:
-            self.reads[_asking.get(), topic].append([])
-            raise TimeoutError
-        self.reads[_asking.get(), topic].append(rows)
+        columns = await self.database.rows(snapshot.QUERY, (topic.removeprefix("event:"),))
+        return [snapshot.row_of(*each) for each in columns]
+
+    def _watched_join(self, connection: Connection, name: str, rows: Iterable[Row]) -> list[bytes]:
+        rows = [*rows]
+        in_topic = [device for device, topics in self.routes.items() if name in topics]
+        rerouting = self._rerouting is not None and not self._rerouting.done()
+        self.expected[connection, name].append(Expectation(rows, in_topic, self.hub.latest, rerouting=rerouting))
         for row in rows:
+            self.met.add((name, row.device_id))
             if row.position is not None:
                 self.facts[row.device_id].add(row.position.ts)
-        return rows
-
-    def _row(self, device: str) -> Row:
-        rows = self.rows[device]
-        good = [ts for ts, faulty in rows.items() if not faulty]
-        return Row(device, fix(device, max(good)) if good else None, max(rows, default=None))
+        return self._join(connection, name, rows)
 
     # What can happen.
 
@@ -123,21 +112,20 @@ class World:
 
     def store(self, device: str, early: int, faulty: bool) -> None:  # noqa: FBT001 - an operator's flag
         """Let the database have a row, perhaps ahead of the stream; or change the flag of one."""
-        self.rows[device][self.clock - early] = faulty
-        if faulty:
-            self.ever_flagged.add(device)
+        self.database.store(device, self.clock - early, faulty=faulty)
 
     def register(self, topic: str, device: str) -> None:
-        self.registered[topic] ^= {device}
+        self.database.register(topic, device)
 
     def refresh(self) -> None:
         """Swap the routing table, as the plugin does, unless that is still being done."""
         if self._rerouting is None or self._rerouting.done():
-            for device in DEVICES:
-                topics = tuple(topic for topic in TOPICS if device in self.registered[topic])
-                for topic in set(topics) - set(self.routes.get(device, topics)):
-                    self.returned[topic, device] = max(self.facts[device], default=0)
-                self.routes[device] = topics
+            routes = self.database.routes()
+            for device, topics in routes.items():
+                for pair in {(topic, device) for topic in set(topics) - set(self.routes.get(device, ()))} & self.met:
+                    self.returned[pair] = max(self.facts[device], default=0)
+                self.met.update((topic, device) for topic in topics)
+            self.routes = routes
             self._rerouting = asyncio.create_task(self.hub.reroute())
 
     def flush(self) -> None:
@@ -149,7 +137,7 @@ class World:
         self.laggards.look(asyncio.get_running_loop().time())
 
     def set_database(self, down: bool) -> None:  # noqa: FBT001 - a state
-        self.database_is_down = down
+        self.database.is_down = down
 
     def set_verdict(self, verdict: Verdict | None) -> None:
         self.verdict = verdict
@@ -187,17 +175,23 @@ class World:
         """Let everybody read, and everything that has begun come to its end."""
         for number in range(CLIENTS):
             self.read_all(number)
-        while any(len(each.answers) < len(each.said) for each in self.spectators):
-            await asyncio.sleep(0)
-            self.look()
+        await self._until(lambda: all(len(each.answers) == len(each.said) for each in self.spectators))
         for task in (self._rerouting, self._flushing, *self._leaving):
             if task is not None:
                 await task
         self.refresh()
         await asyncio.gather(*[task for task in (self._rerouting,) if task is not None])
         await self.hub.flush()
-        while any(each.client.connection.lagging for each in self.spectators):
+        await self._until(lambda: not any(each.client.connection.lagging for each in self.spectators))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Let turns pass, and who is behind be looked at, until `condition()` holds."""
+        for _ in range(TURNS_TO_SETTLE):
+            if condition():
+                return
+            await asyncio.sleep(0)
             self.look()
+        raise AssertionError("it does not come right")
 
     async def end(self) -> None:
         """Let everybody hang up."""

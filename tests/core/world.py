@@ -1,22 +1,20 @@
 """A rally in small, for all that can happen at the same time: devices, stores, the service, and who watches."""
 
 import asyncio
-from contextvars import ContextVar
 
 from processor_live.connection import Connection
-from processor_live.position import Row
 from processor_live.protocol import Verdict
 from tests.core.database import Database
+from tests.core.expectation import Expectation
 from tests.core.service import Service
 from tests.core.spectator import Spectator
 from tests.core.stream import Stream
 
-SPECTATORS = 3
+THRESHOLDS = (60, 60, 400)
+"""Less than any message: who stops reading lags after the next one, and is served one at a time; or a few at a time."""
+SPECTATORS = len(THRESHOLDS)
 EPOCH_MS = 10
 """What the `ts` of records are counted from."""
-
-_asking: ContextVar[Connection] = ContextVar("asking")
-"""Whose command is being carried out."""
 
 
 class World:
@@ -24,33 +22,31 @@ class World:
 
     def __init__(self) -> None:
         self.stream = Stream()
-        self.database = Database(self.stream)
+        self.database = Database(self.stream.reports)
         self.verdict: Verdict | None = Verdict.ALLOW
         """Directus; None when its plugin raises."""
-        self.spectators = [Spectator(self.database, inflates=number > 0) for number in range(SPECTATORS)]
+        self.spectators = [
+            Spectator(self.database, inflates=number > 0, threshold=threshold)
+            for number, threshold in enumerate(THRESHOLDS)
+        ]
         self._reported = EPOCH_MS
+        self._lives = 0
         self._start()
 
     def _start(self) -> None:
-        self.service = Service(self.stream, self._authorize, self._snapshot)
-        self.refresh()
+        self._lives += 1
+        self.service = Service(f"life-{self._lives}", self.stream, self.database, self._authorize, self._will_be_shown)
 
-    async def _authorize(self, connection: Connection, _topic: str) -> Verdict:
-        _asking.set(connection)
+    async def _authorize(self, *_: object) -> Verdict:
         await asyncio.sleep(0)
         if self.verdict is None:
             raise RuntimeError("the authorization plugin has a bug")
         return self.verdict
 
-    async def _snapshot(self, topic: str) -> list[Row]:
-        rows: list[Row] = []
-        try:
-            rows = await self.database.snapshot(topic)
-        finally:
-            for spectator in self.spectators:
-                if spectator.client is not None and spectator.client.connection is _asking.get():
-                    spectator.will_be_shown(topic, rows)
-        return rows
+    def _will_be_shown(self, connection: Connection, topic: str, expected: Expectation) -> None:
+        for spectator in self.spectators:
+            if spectator.client is not None and spectator.client.connection is connection:
+                spectator.will_be_shown(topic, expected)
 
     # What can happen, besides what spectators and operators do.
 
@@ -59,11 +55,6 @@ class World:
         for device, early in records:
             self._reported += 1
             self.stream.add(device, self._reported - early)
-
-    def refresh(self) -> None:
-        """Let the service read the registrations again."""
-        if not self.database.is_down:
-            self.service.reroute(self.database.routes())
 
     def restart(self, *, gracefully: bool) -> None:
         """End the service, with a goodbye or without; another one is started in its place."""
@@ -86,7 +77,8 @@ class World:
     def heal(self) -> None:
         """Let everything work again and everybody read."""
         self.stream.is_down = self.database.is_down = False
-        self.refresh()
+        self.stream.fill(False)
+        self.verdict = Verdict.ALLOW
         for spectator in self.spectators:
             spectator.read_all()
 
@@ -105,11 +97,7 @@ class World:
                     self._check(topic, device, shown)
 
     def _check(self, topic: str, device: str, shown: dict[str, int]) -> None:
-        reported = [ts for name, ts in self.stream.reports if name == device]
-        if device not in self.database.ever_flagged:
-            newest = max(reported, default=0)
-            # Who joined while a device was out of the topic waits for its next position.
-            is_away = self.service.returned.get((topic, device), 0) >= newest and device not in shown
-            assert is_away or shown.get(device, 0) == newest
-        elif unflagged := [ts for ts in reported if ts > max(self.database.rows[device])]:
-            assert shown.get(device) == max(unflagged)
+        newest = self.database.newest(device, [ts for name, ts in self.stream.reports if name == device])
+        # Who joined while a device was out of the topic waits for its next position.
+        is_away = device not in shown and self.service.returned.get((topic, device), 0) >= (newest or 0)
+        assert newest is None or is_away or shown.get(device, 0) == newest
