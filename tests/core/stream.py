@@ -127,6 +127,8 @@ class Stream:
                 async with asyncio.timeout(block / 1000):
                     await group.wait()
             except TimeoutError:
+                if group.serves_the_dead:  # the connection was lost in this very moment, and with it the answer
+                    raise RedisConnectionError("lost") from None
                 return []
         entries = self.entries[group.given : group.given + count]
         group.given += len(entries)

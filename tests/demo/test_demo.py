@@ -32,6 +32,14 @@ def temporary() -> Iterator[Path]:
         assert list(directory.iterdir()) == []
 
 
+@pytest.fixture(autouse=True)
+def _hears_a_hangup() -> Iterator[None]:
+    """Let the demos not inherit that it is ignored, as it is where the tests were started with nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def demo(temporary: Path, log: Path, stop_signal: signal.Signals = signal.SIGINT) -> Child:
     environ = {**os.environ, "TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "processor_live_demo"]

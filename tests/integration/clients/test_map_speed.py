@@ -17,8 +17,8 @@ PLUGINS = "auth,authorization,routing,snapshot,fanout,map,processor_live_demo.pr
 SECONDS = 4
 WEAK = 4
 """Times slower than this machine."""
-FEWEST = 10
-"""Animation frames in a second: a third of what is promised, for a machine that may be busy."""
+PROMISED, FEWEST = 30, 10
+"""Animation frames in a second; the latter, for a weak machine, leaves room for one that is busy, too."""
 MEGABYTE = 1 << 20
 RATE = "() => Number(document.querySelector('#rate').textContent)"
 
@@ -76,7 +76,8 @@ async def test_a_page_that_was_busy_is_told_the_newest_position_of_each_device_a
     assert len(IMEIS) / 2 < max(told) <= len(IMEIS)
 
 
-async def test_a_weak_machine_has_frames_to_spare_for_its_person(tab: Tab) -> None:
+async def test_there_are_frames_to_spare_for_the_person_also_on_a_weak_machine(tab: Tab) -> None:
+    assert await tab.page.evaluate(FRAMES) > PROMISED
     await (await Gauge.on(tab)).throttle(WEAK)
     assert await tab.page.evaluate(FRAMES) > FEWEST
     await tab.page.locator("#list button").first.click()
