@@ -120,12 +120,13 @@ def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
 @pytest.fixture
 async def own_client(own_redis: OwnRedis) -> AsyncIterator[AsyncRedis]:
     """A client of this test's own Redis, for the test's own use: bytes, and the shapes of RESP 2."""
-    async with AsyncRedis.from_url(own_redis.url, protocol=2) as client:
+    async with AsyncRedis.from_url(own_redis.url, protocol=2, socket_timeout=None) as client:
         yield client
 
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[AsyncRedis]:
     """A client of the real Redis that reads and writes text."""
-    async with AsyncRedis.from_url(redis_url, decode_responses=True) as client:
+    # with a timeout of redis-py's own a task that sends may swallow its cancellation: processor_live_redis.connection
+    async with AsyncRedis.from_url(redis_url, decode_responses=True, socket_timeout=None) as client:
         yield client

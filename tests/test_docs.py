@@ -16,7 +16,7 @@ from processor_live.settings import Setting, Settings, settings_of
 from processor_live_directus.client import DirectusSettings
 from processor_live_map.settings import MapSettings
 from processor_live_postgres.database import PostgresSettings
-from processor_live_redis.fanout import RedisSettings
+from processor_live_redis.connection import RedisSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

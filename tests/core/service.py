@@ -15,7 +15,8 @@ from processor_live.seats import SEATS
 from processor_live.slots import AUTHORIZE, ROUTE, Authorize
 from processor_live_postgres import snapshot
 from processor_live_postgres.routing import Routing
-from processor_live_redis.fanout import WARM_MS, Fanout, RedisSettings
+from processor_live_redis.connection import RedisSettings
+from processor_live_redis.fanout import WARM_MS, Fanout
 from processor_live_redis.group import Group
 from processor_live_redis.record import RecordDecoder
 from tests.core.database import Database

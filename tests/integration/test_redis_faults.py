@@ -46,7 +46,7 @@ def diary() -> Iterator[Diary]:
 @pytest.fixture(autouse=True)
 def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the service: what the 30 seconds of a frozen Redis take is a long test's question."""
-    monkeypatch.setattr("processor_live_redis.fanout.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("processor_live_redis.connection.GRACE_SECONDS", 0.3)
     monkeypatch.setattr("processor_live.opening.PATIENCE_SECONDS", 0.3)
 
 

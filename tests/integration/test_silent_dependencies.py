@@ -55,7 +55,7 @@ async def links(platform: Platform) -> AsyncIterator[Links]:
 def _rally(database: Database, event: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One car drives, and the service is impatient with Redis, too."""
     database.register(event, IMEI)
-    monkeypatch.setattr("processor_live_redis.fanout.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("processor_live_redis.connection.GRACE_SECONDS", 0.3)
 
 
 @pytest.fixture

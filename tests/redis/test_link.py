@@ -74,7 +74,7 @@ async def test_a_way_too_narrow_for_a_batch_carries_it_in_parts(
     link: Link, own_client: Redis, diary: Diary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for again and again as it is, it would never arrive."""
-    monkeypatch.setattr("processor_live_redis.fanout.GRACE_SECONDS", 0.4)
+    monkeypatch.setattr("processor_live_redis.connection.GRACE_SECONDS", 0.4)
     far_rally = far_from(link, own_client, LIVE_BROADCAST_BATCH_SIZE="40")
     records = [(str(number), 10_000 + number) for number in range(40)]
     async with running(far_rally.app):

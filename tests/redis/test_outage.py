@@ -92,7 +92,7 @@ async def test_the_service_stops_in_time_though_redis_is_frozen(
 async def test_a_redis_that_stops_answering_is_noticed(
     own_redis: OwnRedis, own_rally: Rally, diary: Diary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processor_live_redis.fanout.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("processor_live_redis.connection.GRACE_SECONDS", 0.2)
     async with running(own_rally.app):
         await diary.line(GOOD)
         with own_redis.frozen():
