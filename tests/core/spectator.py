@@ -6,7 +6,6 @@ import zlib
 from collections import defaultdict
 
 from processor_live import connection as limits
-from processor_live.connection import Connection
 from processor_live.protocol import Disconnect
 from tests.core.database import Database
 from tests.core.expectation import Expectation
@@ -107,7 +106,7 @@ class Spectator:
         client = self.client
         if client is None:
             return
-        self._check_patience(client.connection)
+        self._check_patience(client)
         while self._sent and not client.transport.paused and not client.transport.is_closing():
             client.socket.data_received(self._sent.pop(0))
         for frame_ in self._news(client):
@@ -120,9 +119,9 @@ class Spectator:
         if transport.aborted or (transport.is_closing() and not transport.get_write_buffer_size()):
             self.client = None
 
-    def _check_patience(self, connection: Connection) -> None:
+    def _check_patience(self, client: Client) -> None:
         """Who reads nothing is given up after a while; nobody else is, but who leaves too many answers unread."""
-        now = asyncio.get_running_loop().time()
+        now, connection = asyncio.get_running_loop().time(), client.connection
         if connection.lagging and connection.closing is None:
             assert now - self._read_at <= 3 * SLOW_SECONDS, "he is waited for in vain"
         elif connection.closing is Disconnect.SLOW and not self._given_up:
@@ -130,7 +129,7 @@ class Spectator:
             unread = len(self._said) - len(self._answered)
             patient = now - self._read_at > SLOW_SECONDS or self._read_at == now  # he reads, but too late
             assert patient or unread > limits.MAX_CONTROL_MESSAGES, "he is given up though he reads"
-        if not connection.lagging:
+        if not connection.lagging or not client.transport.get_write_buffer_size():
             self._read_at = now
 
     def _news(self, client: Client) -> list[Frame]:
