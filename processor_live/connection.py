@@ -193,7 +193,12 @@ class Connection:
     @property
     def acknowledged_bytes(self) -> int:
         """What the client has taken, counted from an arbitrary point; while it lags, growth means that it reads."""
-        return self._taken_bytes - unsent_bytes(self._transport)
+        return self._taken_bytes - self.unread_bytes
+
+    @property
+    def unread_bytes(self) -> int:
+        """What is on its way to the client, in the process and in the kernel."""
+        return unsent_bytes(self._transport)
 
     def close(self, why: Disconnect) -> None:
         """Have the connection closed: it takes no more commands, and says goodbye."""

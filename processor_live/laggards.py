@@ -46,9 +46,10 @@ class Laggards:
     def look(self, now: float) -> None:
         """Hand out what has room; close with 1013 who has taken nothing since `now` less the slow timeout."""
         for connection, (acknowledged, since) in list(self._progress.items()):
+            has_read_all = not connection.unread_bytes  # so far: whom nothing was handed out to has nothing to read
             if connection.drain():
                 self.discard(connection)
-            elif connection.acknowledged_bytes > acknowledged:
+            elif has_read_all or connection.acknowledged_bytes > acknowledged:
                 self._progress[connection] = (connection.acknowledged_bytes, now)
             elif now - since > self._slow_timeout_s:
                 connection.close(Disconnect.SLOW)

@@ -68,6 +68,21 @@ async def test_what_is_handed_out_does_not_count_as_read() -> None:
     assert await client.goodbye() == 1013
 
 
+async def test_who_has_read_all_that_was_handed_out_is_not_blamed_for_a_loop_that_stood_still() -> None:
+    laggards, now = Laggards(60), asyncio.get_running_loop().time()
+    client = behind(laggards, waiting=10)
+    client.transport.read_all()
+    laggards.look(now)
+    client.transport.stall()
+    laggards.look(now + 61)
+    goodbye_at_once = client.connection.closing
+    laggards.look(now + 61 + 59)
+    goodbye_in_time = client.connection.closing
+    laggards.look(now + 61 + 61)
+    assert (goodbye_at_once, goodbye_in_time) == (None, None)
+    assert await client.goodbye() == 1013
+
+
 async def test_who_has_gone_is_forgotten() -> None:
     laggards, before = Laggards(60), metric("live_lagging_connections")
     client = behind(laggards)
