@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import gc
 import logging
 import math
 import os
@@ -34,19 +33,12 @@ from processor_live.threads import let_threads_end
 
 log = logging.getLogger(__name__)
 
-GARBAGE_THRESHOLDS = (20_000, 20, 50)
-"""How many objects come before those that are garbage are looked for, and how often the older ones are looked through.
-
-Who waits at the door is hundreds of objects, for seconds. With Python's own numbers a crowd of 5,000 was looked through
-again and again: everybody else waited for up to 0.7 s, now 0.2 s, and a tenth of the CPU time went into it.
-"""
 LAST_REQUEST_SECONDS = 0.5
 """What a request may take to come to its end after a stop, and once more after it has been cancelled."""
 
 
 def init(_argv: Sequence[str] = ()) -> web.Application:
     """Return the application for this process's environment, and log as it says. Raise `StartError`."""
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
     app = make_app(os.environ)
     app.cleanup_ctx.insert(0, let_threads_end)
     app.on_shutdown.insert(0, _hear_impatience)
