@@ -27,6 +27,11 @@ class Group:
         self._waiting = asyncio.get_running_loop().create_future()
         await self._waiting
 
+    def raise_what_came(self) -> None:
+        """Raise the error that came in the very moment in which the wait was over, if one did."""
+        if self._waiting is not None and not self._waiting.cancelled():
+            self._waiting.result()
+
     @property
     def waits(self) -> bool:
         """Whether somebody waits for an entry."""
@@ -127,8 +132,7 @@ class Stream:
                 async with asyncio.timeout(block / 1000):
                     await group.wait()
             except TimeoutError:
-                if group.serves_the_dead:  # the connection was lost in this very moment, and with it the answer
-                    raise RedisConnectionError("lost") from None
+                group.raise_what_came()
                 return []
         entries = self.entries[group.given : group.given + count]
         group.given += len(entries)
