@@ -130,7 +130,7 @@ class Rally(RuleBasedStateMachine):
         """Let who has no connection come, and follow everything."""
         for spectator in self.world.spectators:
             if spectator.client is None:
-                self._let(0, spectator.come, self.world.service)
+                self._let(0, self.world.let_in, spectator)
                 for topic in TOPICS:
                     self._let(turns, spectator.say, "subscribe", topic)
 

@@ -88,6 +88,10 @@ class World:
         waiting = any(spectator.waits for spectator in self.spectators)
         return self.service.welcoming and self.service.quiet and not waiting
 
+    def let_in(self, spectator: Spectator) -> None:
+        """Let somebody come to the life that there is at this moment, and not to one that has just ended."""
+        spectator.come(self.service)
+
     def check_that_all_are_up_to_date(self) -> None:
         """G3 and G4: nobody is behind what the devices have reported, an operator's flags aside."""
         for spectator in self.spectators:
