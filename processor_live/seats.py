@@ -16,14 +16,15 @@ class Seats:
         self.taken = 0
         """In all."""
         self._taken_by: Counter[str] = Counter()
-        self._emptied: asyncio.Future[None] | None = None
-        """While somebody waits for the last one to be left."""
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def take(self) -> "Seat | None":
         """Return a seat, to be left; None when all are taken."""
         if self.taken >= self.limit:
             return None
         self.taken += 1
+        self._empty.clear()
         return Seat(self)
 
     def take_for(self, user: str) -> bool:
@@ -36,8 +37,8 @@ class Seats:
     def give_back(self, user: str | None) -> None:
         """Take a seat back, and let its user have another one."""
         self.taken -= 1
-        if not self.taken and self._emptied is not None and not self._emptied.done():
-            self._emptied.set_result(None)
+        if not self.taken:
+            self._empty.set()
         if user is not None:
             self._taken_by[user] -= 1
             if not self._taken_by[user]:
@@ -45,9 +46,7 @@ class Seats:
 
     async def emptied(self) -> None:
         """Wait until nobody has one."""
-        while self.taken:
-            self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+        await self._empty.wait()
 
 
 class Seat:
