@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from processor_live_redis import group as group_module
-from processor_live_redis.group import InstanceTakenError
+from processor_live_redis.group import Group, InstanceTakenError
 from tests.redis.groups import MakeGroup, add, groups, read
 from tests.redis.rally import FAILING, GOOD, Rally, rally_on, record
 from tests.running import Diary, running, until
@@ -45,6 +45,14 @@ async def interrupted(redis_url: str) -> AsyncIterator[Interrupted]:
         yield reaper
 
 
+@pytest.fixture
+async def back(redis_url: str, connection: Redis, stream: str, make_group: MakeGroup) -> AsyncIterator[Group]:
+    """The group of one who comes back with the name of a dead one, which is still there."""
+    await connection.xgroup_create(stream, f"{stream}:live-one", "$", mkstream=True)
+    async with Redis.from_url(redis_url, protocol=2) as client:
+        yield make_group("one", client)
+
+
 async def test_a_group_that_another_has_just_reaped_does_not_keep_the_other_dead_from_being_reaped(
     connection: Redis, stream: str, make_group: MakeGroup, interrupted: Interrupted
 ) -> None:
@@ -56,34 +64,27 @@ async def test_a_group_that_another_has_just_reaped_does_not_keep_the_other_dead
 
 
 async def test_who_comes_back_with_the_name_of_the_dead_while_it_is_looked_at_keeps_its_group(
-    redis_url: str, connection: Redis, stream: str, make_group: MakeGroup, interrupted: Interrupted
+    connection: Redis, stream: str, make_group: MakeGroup, interrupted: Interrupted, back: Group
 ) -> None:
-    await connection.xgroup_create(stream, f"{stream}:live-one", "$", mkstream=True)
-    async with Redis.from_url(redis_url, protocol=2) as client:
-        back = make_group("one", client)
-        interrupted.after["XINFO CONSUMERS"] = back.open
-        await make_group("new", interrupted).open()
-        await add(connection, stream, "a")
-        assert await read(back) == ["a"]
+    interrupted.after["XINFO CONSUMERS"] = back.open
+    await make_group("new", interrupted).open()
+    await add(connection, stream, "a")
+    assert await read(back) == ["a"]
 
 
 async def test_who_comes_back_with_the_name_of_the_dead_while_it_is_reaped_comes_a_moment_later(
-    redis_url: str, connection: Redis, stream: str, make_group: MakeGroup, interrupted: Interrupted
+    connection: Redis, stream: str, make_group: MakeGroup, interrupted: Interrupted, back: Group
 ) -> None:
-    await connection.xgroup_create(stream, f"{stream}:live-one", "$", mkstream=True)
-    async with Redis.from_url(redis_url, protocol=2) as client:
-        back = make_group("one", client)
+    async def come() -> None:
+        with pytest.raises(InstanceTakenError):
+            await back.open()
 
-        async def come() -> None:
-            with pytest.raises(InstanceTakenError):
-                await back.open()
-
-        interrupted.before["XGROUP DESTROY"] = come
-        await make_group("new", interrupted).open()
-        assert set(await groups(connection, stream)) == {"live-new"}
-        await back.open()
-        await add(connection, stream, "a")
-        assert await read(back) == ["a"]
+    interrupted.before["XGROUP DESTROY"] = come
+    await make_group("new", interrupted).open()
+    assert set(await groups(connection, stream)) == {"live-new"}
+    await back.open()
+    await add(connection, stream, "a")
+    assert await read(back) == ["a"]
 
 
 async def test_who_reads_a_long_tail_before_anything_else_lives(
