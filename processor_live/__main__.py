@@ -12,6 +12,7 @@ from processor_live.app import LAST_REQUEST_SECONDS, init, make_app
 from processor_live.lifeline import held
 from processor_live.listening import BACKLOG, alone, shared
 from processor_live.settings import SETTINGS
+from processor_live.stopping import shut_the_door_first
 from processor_live.threads import leave_hanging_threads
 from processor_live.workers import Workers
 
@@ -69,6 +70,7 @@ def serve(*, worker: bool) -> None:
         sock = shared(settings)
     else:
         sock = alone(settings)
+    shut_the_door_first(app, sock)
     log.info("live.listening host=%s port=%d", *sock.getsockname()[:2])
     web.run_app(app, sock=sock, print=None, access_log=None, backlog=BACKLOG, shutdown_timeout=LAST_REQUEST_SECONDS)
     leave_hanging_threads()

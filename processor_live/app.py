@@ -3,11 +3,9 @@
 `init` is for `python -m aiohttp.web -H HOST -P PORT processor_live.app:init`; `make_app` for everybody else.
 """
 
-import asyncio
 import logging
 import math
 import os
-import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiohttp import web
@@ -28,6 +26,7 @@ from processor_live.seats import SEATS, Seats
 from processor_live.settings import ENVIRON, SETTINGS, Settings, load
 from processor_live.signals import add_signals
 from processor_live.slots import ROUTE, add_slots
+from processor_live.stopping import hear_impatience
 from processor_live.subscription import Subscriptions
 from processor_live.threads import let_threads_end
 
@@ -41,16 +40,9 @@ def init(_argv: Sequence[str] = ()) -> web.Application:
     """Return the application for this process's environment, and log as it says. Raise `StartError`."""
     app = make_app(os.environ)
     app.cleanup_ctx.insert(0, let_threads_end)
-    app.on_shutdown.insert(0, _hear_impatience)
+    app.on_shutdown.insert(0, hear_impatience)
     log_to_stderr(app[SETTINGS].log_level)
     return app
-
-
-async def _hear_impatience(app: web.Application) -> None:
-    """Let a signal, of which the first one has begun the stop, from now on mean that it is to hurry."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: app[LEISURE].shorten(loop.time()))
 
 
 def log_to_stderr(level: str) -> None:
