@@ -5,7 +5,7 @@ import os
 import socket
 import zlib
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.parser import Parser
 
@@ -120,13 +120,15 @@ class Stranger:
             if self.gone:
                 return None
 
-    async def farewell(self) -> int | None:
-        """Read to the end and return the code of the server's close frame, None when there was none."""
-        code = None
-        while (received := await self.receive()) is not None:
-            if received.opcode == CLOSE:
-                code = int.from_bytes(received.payload[:2])
-        return code
+    async def farewell(self) -> int:
+        """Return the code of the server's goodbye, which is the next and last that it says; hang up at it."""
+        said = await self.receive()
+        assert said is not None
+        assert said.opcode == CLOSE
+        with suppress(OSError):  # the server may have hung up first
+            self.sock.shutdown(socket.SHUT_WR)
+        assert await self.receive() is None
+        return int.from_bytes(said.payload[:2])
 
 
 @asynccontextmanager
