@@ -105,11 +105,13 @@ test('a page whose timers come once a minute keeps its connection', async (t) =>
   assert.equal(world.sockets.length, 1)
 })
 
-for (const [event, wakeUp] of [
+const WAKE_UPS = [
   ['becomes visible', (page) => { page.visible = true }],
   ['is shown again', (page) => page.happens('pageshow')],
   ['is online again', (page) => page.happens('online')],
-]) {
+]
+
+for (const [event, wakeUp] of [...WAKE_UPS, ['is said to be offline', (page) => page.happens('offline')]]) {
   test(`a page that ${event} asks first whether the connection is alive`, async (t) => {
     const page = new Page(t)
     const world = new World(t).follow()
@@ -131,7 +133,9 @@ for (const [event, wakeUp] of [
     await world.pass(1)
     assert.deepEqual(world.told.at(-1), { status: 'reconnecting', code: 1006 })
   })
+}
 
+for (const [event, wakeUp] of WAKE_UPS) {
   test(`a page that ${event} does not wait for the end of its back-off`, async (t) => {
     const page = new Page(t)
     const world = new World(t).follow()
@@ -174,6 +178,15 @@ test('a page that wakes after a refused attempt asks whether the user is still s
   assert.equal(world.sockets.length, 2)
 })
 
+test('a page that is said to be offline waits to the end of its back-off', async (t) => {
+  const page = new Page(t)
+  const world = new World(t).follow()
+  world.socket.ends(1006)
+  page.happens('offline')
+  await world.pass(0)
+  assert.equal(world.sockets.length, 1)
+})
+
 test('a page that wakes during a handshake lets it be', async (t) => {
   const page = new Page(t)
   const world = new World(t)
@@ -187,7 +200,7 @@ test('a page that wakes during a handshake lets it be', async (t) => {
 test('a closed client sleeps through everything', async (t) => {
   const page = new Page(t)
   const world = new World(t).follow()
-  assert.deepEqual(page.listening, ['visibilitychange', 'pageshow', 'online'])
+  assert.deepEqual(page.listening, ['visibilitychange', 'pageshow', 'online', 'offline'])
   world.live.close()
   assert.deepEqual(page.listening, [])
   await world.pass(60_000)

@@ -2,7 +2,7 @@
 
 const REST_MS = 50 // between two messages with positions, at least: for everything else that the page does
 const SHARE = 1 / 5 // of the time may go into them, on a slow machine too
-const WAKE_UPS = ['visibilitychange', 'pageshow', 'online']
+const HAPPENINGS = { visibilitychange: 'pageshow', pageshow: 'pageshow', online: 'online', offline: 'offline' } // a worker sees none
 
 /** The client of live.js, as far as the page needs it. What `subscribe` is refused comes as a `refusal`, too. */
 export class Channel {
@@ -14,7 +14,9 @@ export class Channel {
   hear(told) {
     this.#told = told
     this.#worker.onmessage = (message) => this.#take(message)
-    for (const event of WAKE_UPS) addEventListener(event, () => document.visibilityState === 'visible' && this.#say('wake'))
+    for (const [seen, told] of Object.entries(HAPPENINGS)) {
+      addEventListener(seen, () => document.visibilityState === 'visible' && this.#say('happens', told))
+    }
   }
 
   #take(message) {

@@ -30,7 +30,7 @@ const commands = {
     isTaken = true
     tellPositions()
   },
-  wake: () => dispatchEvent(new Event('pageshow')), // a worker has none of its own
+  happens: (event) => dispatchEvent(new Event(event)), // to the page: live.js is to know
 }
 
 function open(directus) {

@@ -27,7 +27,7 @@
 
 const ANSWER_MS = 5_000
 const HANDSHAKE_MS = 10_000 // longer than Directus may take, 4.8 s
-const WAKE_MS = 7_000 // the same, for what may be answered before the probe
+const CHECK_MS = 7_000 // the same, for what may be answered before the probe
 const BEAT_MS = 10_000
 const PROBED_BEATS = 2 // without a frame; then each asks for one
 const DEAD_BEATS = 4
@@ -193,22 +193,25 @@ export function createLiveClient({ url, isSignedIn, WebSocket = globalThis.WebSo
     say('unsubscribe', PROBE)
   }
 
+  function check() {
+    if (status !== 'connected' || alarms.has('check')) return
+    const seen = frames
+    probe()
+    alarm('check', CHECK_MS, () => { if (frames === seen) lost(LOST) })
+  }
+
   function wake() {
     if (globalThis.document?.visibilityState === 'hidden') return
-    if (alarms.has('retry')) {
-      disarm('retry')
-      retry()
-    } else if (status === 'connected' && !alarms.has('wake')) {
-      const seen = frames
-      probe()
-      alarm('wake', WAKE_MS, () => { if (frames === seen) lost(LOST) })
-    }
+    if (!alarms.has('retry')) return check()
+    disarm('retry')
+    retry()
   }
 
   /** @param {'addEventListener' | 'removeEventListener'} method */
   function wakeUps(method) {
     globalThis.document?.[method]('visibilitychange', wake)
     for (const event of ['pageshow', 'online']) globalThis[method]?.(event, wake)
+    globalThis[method]?.('offline', check) // browsers err about that
   }
 
   // What is said and heard

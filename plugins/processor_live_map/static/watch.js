@@ -1,6 +1,7 @@
 // Which event is watched, and what stands in the way?
 
 const AGAIN_MS = 5_000
+const RARELY_MS = 60_000 // at most, between two questions to a Directus that cannot answer
 
 const REFUSALS = {
   'forbidden': ['This event is not open to you', 'Whoever runs it can let you in.'],
@@ -19,6 +20,9 @@ export class Watch {
   #signIn
   #events = []
   #event = ''
+  #question // the last one for the events
+  #failures = 0 // of such questions, in a row
+  #timer // for the next one
 
   constructor({ channel, directus, picker, notice, stage, signIn }) {
     this.#channel = channel
@@ -47,15 +51,21 @@ export class Watch {
   }
 
   /** Ask for the events and watch one. */
-  async begin() {
+  begin() {
     this.#notice.hide()
     this.#stage.say('connecting', 'Connecting…')
-    try {
-      if (!await this.#directus.isSignedIn()) return this.#signedOut('Who are you?')
-      this.#events = await this.#directus.events()
-    } catch {
-      return this.#unreachable()
-    }
+    this.#failures = 0
+    return this.#ask()
+  }
+
+  async #ask() {
+    clearTimeout(this.#timer)
+    const question = this.#question = Symbol('question')
+    const answer = this.#directus.isSignedIn().then((isSignedIn) => isSignedIn && this.#directus.events())
+    const events = await answer.catch(() => undefined)
+    if (question !== this.#question) return // it has been asked anew meanwhile
+    if (!events) return events === false ? this.#signedOut('Who are you?') : this.#unreachable()
+    this.#events = events
     if (!this.#chosen) return this.#nothing()
     this.#picker.replaceChildren(...this.#events.map(({ id, name }) => new Option(name, id)))
     this.#picker.disabled = false
@@ -119,9 +129,12 @@ export class Watch {
   }
 
   #unreachable() {
-    this.#stop('Out of reach', 'The events cannot be listed', 'The server does not answer as it should.', {
-      'Try again': () => this.#again(),
-    })
+    if (!this.#failures) { // it is read aloud each time
+      this.#stop('Out of reach', 'The events cannot be listed', 'The server does not answer as it should. It is asked again by itself.', {
+        'Try now': () => this.#again(),
+      })
+    }
+    this.#timer = setTimeout(() => this.#ask(), Math.random() * Math.min(RARELY_MS, AGAIN_MS * 2 ** this.#failures++))
   }
 
   #nothing() {
