@@ -139,7 +139,8 @@ class Group:
 
     async def _stay_alive(self) -> bool:
         """Renew the liveness key, and look after the dead. Return whether Redis lets us write."""
-        if await self._is_taken():  # also while we read: who was frozen for longer than the TTL may have a successor
+        holder = await self._holder()
+        if self._is_other(holder):  # also while we read: who was frozen for longer than the TTL may have a successor
             raise InstanceTakenError(
                 f"another process lives, or died within {LIVENESS_TTL_SECONDS} s, with INSTANCE_ID {self._instance!r}"
             )
@@ -150,11 +151,16 @@ class Group:
             self._liveness.failing(one_line(error))
             return False
         self._liveness.good()
-        await self._reap()
+        if holder is not None:  # or the others' keys are gone as ours was: Redis's clock may have jumped ahead
+            await self._reap()
         return True
 
-    async def _is_taken(self) -> bool:
-        return await self._redis.get(self.name + ":alive") not in {None, self._token}
+    async def _holder(self) -> bytes | None:
+        """Return the token of the process that has this instance's liveness key."""
+        return cast("bytes | None", await self._redis.get(self.name + ":alive"))
+
+    def _is_other(self, holder: bytes | None) -> bool:
+        return holder not in {None, self._token}
 
     async def _reap(self) -> None:
         """Destroy the groups of dead instances. A living one has its key before it has a group, so it is safe."""
@@ -195,7 +201,7 @@ class Group:
 
     async def close(self) -> None:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
-        if self.last is not None and not await self._is_taken():
+        if self.last is not None and not self._is_other(await self._holder()):
             with contextlib.suppress(ResponseError):  # no stream, so no group either
                 await self._redis.xgroup_destroy(self._stream, self.name)
             await self._redis.delete(self.name + ":alive")

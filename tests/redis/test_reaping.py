@@ -103,6 +103,21 @@ async def test_who_reads_a_long_tail_before_anything_else_lives(
     assert set(await groups(connection, stream)) == {"live-starting", "live-new"}
 
 
+async def test_after_a_jump_of_the_clock_which_ends_all_keys_at_once_the_living_leave_each_other_in_peace(
+    connection: Redis, stream: str, make_group: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_module, "LIVENESS_REFRESH_SECONDS", 0.0)
+    one, other = make_group("one"), make_group("other")
+    await one.open()
+    await other.open()
+    await connection.delete(*(f"{stream}:live-{name}:alive" for name in ("one", "other")))
+    await one.tail()
+    assert set(await groups(connection, stream)) == {"live-one", "live-other"}
+    await connection.delete(f"{stream}:live-other:alive")
+    await one.tail()
+    assert set(await groups(connection, stream)) == {"live-one"}, "it had its time to renew the key"
+
+
 @asynccontextmanager
 async def flowing(rally: Rally) -> AsyncIterator[list[str]]:
     """Let a new device report every few milliseconds, so that of none anything may be left out; say which."""
