@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from processor_live.endpoint import CONNECTIONS
-from processor_live_demo.access import Access
+from processor_live_demo.access import Access, Kind
 from processor_live_demo.directus import answer
 from tests.integration.clients.behind import OwnTab
 from tests.integration.clients.chromium import Tab, chromium
@@ -183,7 +183,7 @@ async def test_a_session_that_the_browser_has_renewed_goes_on_without_a_word(
 
 @pytest.mark.parametrize("question", ["users", "events"])
 async def test_a_page_that_is_opened_while_directus_is_down_says_so_and_asks_again(
-    tab: Tab, access: Access, question: str
+    tab: Tab, access: Access, question: Kind
 ) -> None:
     tab.unavoidable = "status of 503"
     access.overrides[question] = answer(503)
