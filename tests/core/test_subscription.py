@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -247,6 +248,22 @@ async def test_what_is_published_while_the_database_is_asked_is_in_the_snapshot(
     service.during_snapshot = lambda: service.hub.publish(fix("d1", 5))
     assert await service.subscribe() == {"d1": 5}
     assert await service.publish("d1", 5) == []
+
+
+async def test_the_answer_comes_before_the_positions_whatever_is_published_in_whichever_turn(service: Service) -> None:
+    async def publish_in_every_turn() -> None:
+        for ts in count(1):
+            await service.publish("d1", ts)
+            await asyncio.sleep(0)
+
+    publishing = asyncio.create_task(publish_in_every_turn())
+    patience = Patience(asyncio.get_running_loop().time() + 60)
+    await service.subscriptions.execute(service.client.connection, Command(Kind.SUBSCRIBE, EVENT, None), patience)
+    await asyncio.sleep(0)
+    publishing.cancel()
+    answer, *positions = service.client.messages
+    assert answer["type"] == "subscribed"
+    assert positions, "more came"
 
 
 async def test_a_connection_that_ends_leaves_all_its_topics_and_each_is_told(service: Service) -> None:

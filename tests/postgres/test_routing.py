@@ -148,6 +148,27 @@ async def test_a_newly_registered_device_is_shown_to_who_is_already_there(
     assert client.positions(topic) == [("2", 1_000)], "once"
 
 
+async def test_a_device_that_changes_its_event_is_shown_to_who_is_there_and_no_more_where_it_was(
+    app: web.Application, routing: Routing, database: Database, event: str
+) -> None:
+    other = database.add_event()
+    database.register(event, "1")
+    await routing.refresh()
+    before, after, hub = Client(), Client(), app[HUB]
+    hub.join(before.connection, f"event:{event}", [])
+    hub.join(after.connection, f"event:{other}", [])
+    hub.publish(Position("1", 41, 19, 1_000))
+    await hub.flush()
+    database.execute("UPDATE entries SET event_id = %s", (other,))
+    await routing.refresh()
+    await hub.flush()
+    assert before.positions(f"event:{event}") == after.positions(f"event:{other}") == [("1", 1_000)]
+    hub.publish(Position("1", 41, 19, 2_000))
+    await hub.flush()
+    assert before.positions(f"event:{event}") == [("1", 1_000)]
+    assert after.positions(f"event:{other}") == [("1", 1_000), ("1", 2_000)]
+
+
 def publish(app: web.Application, device: str, ts: int, count: int) -> None:
     """Publish so many newest positions of a device."""
     for step in range(count):

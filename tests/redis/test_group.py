@@ -8,7 +8,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from processor_live import Check
 from processor_live_redis.group import PAGE, Group
+from tests.own_redis import OwnRedis
 from tests.redis.groups import SOON_MS, MakeGroup, add, groups, read
 from tests.running import EVENTUALLY_SECONDS
 
@@ -235,3 +237,18 @@ async def test_what_was_on_its_way_when_the_connection_broke_is_read_again(
         assert await read(group) == [], "for Redis they are delivered"
         await group.open()
         assert await read(group) == list("abc")
+
+
+async def test_what_was_lost_is_read_again_also_from_a_server_without_memory_which_makes_no_groups(
+    own_redis: OwnRedis, own_client: Redis, liveness: Check
+) -> None:
+    async with LossyRedis.from_url(own_redis.url, protocol=2) as lossy:
+        group = Group(lossy, "stream", "live", "one", liveness)
+        await group.open()
+        await add(own_client, "stream", "a")
+        with pytest.raises(RedisConnectionError):
+            await read(group)
+        await own_client.config_set("maxmemory", 1)
+        await group.open()
+        assert liveness.problem is not None
+        assert await read(group) == ["a"]
