@@ -19,8 +19,14 @@ def shut_the_door_first(app: web.Application, listener: socket.socket) -> None:
 
     async def hear(_: web.Application) -> None:
         loop = asyncio.get_running_loop()
+        begun = False
 
         def stop() -> None:
+            nonlocal begun
+            if begun:  # two signals in one turn: whoever left the loop a second time would cancel the stop itself
+                app[LEISURE].shorten(loop.time())
+                return
+            begun = True
             loop.remove_reader(listener)
             loop.call_soon(_exit)
 
