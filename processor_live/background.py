@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
+from processor_live.cancellation import no_strays
 from processor_live.failure import one_line
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ def run_in_background(app: web.Application, name: str, work: Callable[[], Awaita
 
 async def _guarded(name: str, work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work()
+        with no_strays():
+            await work()
     except Exception as error:
         log.critical("background.died task=%s error=%r", name, one_line(error), exc_info=error)
     else:

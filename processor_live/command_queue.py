@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from processor_live import metrics, protocol
+from processor_live.cancellation import no_strays
 from processor_live.connection import Connection
 from processor_live.patience import Patience
 from processor_live.protocol import Command, Disconnect, ErrorCode, InvalidMessageError
@@ -83,7 +84,8 @@ class CommandQueue:
         try:
             while self._connection.closing is None:
                 if isinstance(item, Command):
-                    await self._execute(self._connection, item, patience)
+                    with no_strays():
+                        await self._execute(self._connection, item, patience)
                 else:
                     metrics.COMMANDS.labels(ErrorCode.INVALID_MESSAGE.value).inc()
                     self._connection.send(protocol.misunderstood(item))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from processor_live import metrics
+from processor_live.cancellation import no_strays
 from processor_live.connection import Identity
 from processor_live.health import HEALTH
 from processor_live.seats import SEAT, SEATS, Seat
@@ -111,7 +112,8 @@ async def _admission(request: web.Request, handler: Handler) -> web.StreamRespon
     try:
         async with asyncio.timeout(None) as newcomer:
             newcomers[seat] = newcomer
-            return await handler(request)
+            with no_strays():
+                return await handler(request)
     except TimeoutError:
         if not newcomer.expired():
             raise

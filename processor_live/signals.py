@@ -11,6 +11,7 @@ from aiohttp import web
 from aiosignal import Signal
 
 from processor_live import metrics
+from processor_live.cancellation import no_strays
 from processor_live.connection import Connection
 from processor_live.failure import one_line
 
@@ -41,7 +42,8 @@ async def tell(signal: Signal[*_Ts], *args: *_Ts) -> None:
     """Tell every receiver of `signal`, whatever becomes of the others (docs/contract.md §5 G8)."""
     for receiver in signal:
         try:
-            await receiver(*args)
+            with no_strays():
+                await receiver(*args)
         except Exception as error:
             metrics.PLUGIN_FAILURES.labels("signal").inc()
             name = getattr(receiver, "__qualname__", receiver)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from processor_live import metrics, protocol
+from processor_live.cancellation import no_strays
 from processor_live.connection import Connection
 from processor_live.failure import one_line
 from processor_live.hub import HUB
@@ -83,7 +84,8 @@ class Subscriptions:
             return Verdict.UNDECIDED
         try:
             async with patience.lasting() as asking:
-                return await self._authorize.answer(connection, topic)
+                with no_strays():
+                    return await self._authorize.answer(connection, topic)
         except Exception:  # a plugin's, whatever it is: fail closed
             if not asking.expired():
                 metrics.PLUGIN_FAILURES.labels("AUTHORIZE").inc()
@@ -93,7 +95,8 @@ class Subscriptions:
     async def _rows(self, topic: str, patience: Patience) -> Iterable[Row]:
         try:
             async with patience.lasting():
-                return await self._snapshot.answer(topic)
+                with no_strays():
+                    return await self._snapshot.answer(topic)
         except Exception as error:  # noqa: BLE001 - a plugin's, whatever it is: fail open
             metrics.SNAPSHOT_FAILURES.inc()
             log.debug("snapshot.failed topic=%r error=%r", topic, one_line(error))

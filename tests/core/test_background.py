@@ -32,6 +32,18 @@ def test_work_that_dies_ends_the_service_with_status_1_and_is_logged(caplog: pyt
     assert record.message == "background.died task=work-0 error='ConnectionError: the stream is gone'"
 
 
+def test_work_that_is_cancelled_by_nobody_has_died(caplog: pytest.LogCaptureFixture) -> None:
+    async def be_cancelled() -> None:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError("the server has ended the statement")
+
+    assert served(be_cancelled) == 1
+    (record,) = caplog.records
+    assert record.message == (
+        "background.died task=work-0 error='StrayCancellationError: the server has ended the statement'"
+    )
+
+
 def test_work_that_just_ends_ends_the_service_too(caplog: pytest.LogCaptureFixture) -> None:
     async def end() -> None:
         await asyncio.sleep(0)

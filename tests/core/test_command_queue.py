@@ -24,6 +24,10 @@ class Clock:
         return self.now
 
 
+BUGS = {"error": RuntimeError("a bug of the server"), "cancelled": asyncio.CancelledError()}
+"""The topics at which the server fails, and how; nobody has cancelled anything."""
+
+
 class Server:
     """A queue whose commands take until the test lets them through."""
 
@@ -39,8 +43,8 @@ class Server:
     async def _execute(self, connection: Connection, command: Command, patience: Patience) -> None:
         self.begun.append(command.topic)
         self.by.append(patience.until)
-        if command.topic == "bug":
-            raise RuntimeError("a bug of the server")
+        if command.topic in BUGS:
+            raise BUGS[command.topic]
         await self.gate.wait()
         connection.send(protocol.unsubscribed(command))
 
@@ -165,13 +169,14 @@ async def test_what_is_asked_before_the_tenth_invalid_message_is_answered_first(
     await until(lambda: server.client.connection.closing is not None)
 
 
+@pytest.mark.parametrize("bug", BUGS)
 async def test_a_bug_ends_the_connection_with_1011_and_is_logged(
-    server: Server, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture, bug: str
 ) -> None:
-    server.say("bug", "after")
+    server.say(bug, "after")
     await until(lambda: server.client.connection.closing is not None)
     assert await server.client.goodbye() == 1011
-    assert server.begun == ["bug"]
+    assert server.begun == [bug]
     (record,) = caplog.records
     assert record.message == "command.failed"
     assert record.exc_info is not None

@@ -138,11 +138,14 @@ async def test_a_plugins_refusal_is_counted_by_its_status(start: Start, raised: 
     assert metric("live_handshakes_total", status="401") - before == 1
 
 
-async def test_a_plugin_that_breaks_costs_one_handshake_its_seat_is_free_again(start: Start) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), asyncio.CancelledError("by nobody")])
+async def test_a_plugin_that_breaks_costs_one_handshake_its_seat_is_free_again(
+    start: Start, error: BaseException
+) -> None:
     @web.middleware
     async def break_down(request: web.Request, handler: Handler) -> web.StreamResponse:
         if "broken" in request.query:
-            raise RuntimeError("a bug")
+            raise error
         return await vouch(request, handler)
 
     browser = await start(break_down, LIVE_WS_MAX_CONNECTIONS="1")

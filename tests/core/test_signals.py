@@ -1,5 +1,7 @@
 """Signals tell every receiver after the fact, and no receiver can keep another from being told."""
 
+import asyncio
+
 import pytest
 from aiohttp import web
 
@@ -32,13 +34,21 @@ async def test_every_receiver_is_told_in_order(app: web.Application) -> None:
     assert told == [("first", connection, "event:1"), ("second", connection, "event:1")]
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (LookupError("no such thing"), "LookupError: no such thing"),
+        (asyncio.CancelledError("by nobody"), "StrayCancellationError: by nobody"),
+    ],
+    ids=["error", "cancelled"],
+)
 async def test_a_receiver_that_raises_is_logged_and_counted_and_the_next_is_told(
-    app: web.Application, caplog: pytest.LogCaptureFixture
+    app: web.Application, caplog: pytest.LogCaptureFixture, error: BaseException, line: str
 ) -> None:
     before, told = metric("live_plugin_failures_total", call="signal"), []
 
     async def faulty(_: Connection) -> None:
-        raise LookupError("no such thing")
+        raise error
 
     async def after(who: Connection) -> None:
         told.append(who)
@@ -52,7 +62,7 @@ async def test_a_receiver_that_raises_is_logged_and_counted_and_the_next_is_told
     (record,) = caplog.records
     assert "signal.failed" in record.message
     assert "faulty" in record.message
-    assert "LookupError: no such thing" in record.message
+    assert line in record.message
 
 
 async def test_receivers_are_taken_until_the_application_starts(app: web.Application) -> None:

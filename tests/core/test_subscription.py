@@ -29,8 +29,8 @@ class Service:
     def __init__(self) -> None:
         app = make_app({"LIVE_PLUGINS": ",", "LIVE_WS_MAX_SUBSCRIPTIONS": "2"})
         self.hub, self.subscriptions = app[HUB], app[SUBSCRIPTIONS]
-        self.verdict: Verdict | Exception = Verdict.ALLOW
-        self.rows: Iterable[Row] | Exception = ()
+        self.verdict: Verdict | BaseException = Verdict.ALLOW
+        self.rows: Iterable[Row] | BaseException = ()
         self.during_snapshot: Callable[[], None] = lambda: None
         """What happens between the database's answer and its arrival."""
         self.hanging: str | None = None
@@ -51,7 +51,7 @@ class Service:
         self.asked.append(("AUTHORIZE", topic))
         if self.hanging == "AUTHORIZE":
             await asyncio.Event().wait()
-        if isinstance(self.verdict, Exception):
+        if isinstance(self.verdict, BaseException):
             raise self.verdict
         return self.verdict
 
@@ -60,7 +60,7 @@ class Service:
         self.during_snapshot()
         if self.hanging == "SNAPSHOT":
             await asyncio.Event().wait()
-        if isinstance(self.rows, Exception):
+        if isinstance(self.rows, BaseException):
             raise self.rows
         return self.rows
 
@@ -147,22 +147,28 @@ async def test_a_session_that_has_ended_is_told_and_then_closes_with_4401(servic
     assert await service.client.goodbye() == 4401
 
 
+STRAY = pytest.param(asyncio.CancelledError(), id="cancelled")
+"""By nobody, as some libraries raise it."""
+
+
+@pytest.mark.parametrize("error", [pytest.param(RuntimeError("a bug"), id="error"), STRAY])
 async def test_an_authorization_plugin_that_raises_decides_nothing(
-    service: Service, caplog: pytest.LogCaptureFixture
+    service: Service, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     before = metric("live_plugin_failures_total", call="AUTHORIZE")
-    service.verdict = RuntimeError("a bug")
+    service.verdict = error
     assert await service.subscribe() == "error"
     assert metric("live_plugin_failures_total", call="AUTHORIZE") - before == 1
     assert [record.message for record in caplog.records] == ["authorize.failed"]
 
 
+@pytest.mark.parametrize("error", [pytest.param(TimeoutError(), id="error"), STRAY])
 async def test_a_database_that_fails_leaves_what_the_stream_has_shown(
-    service: Service, caplog: pytest.LogCaptureFixture
+    service: Service, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     caplog.set_level(logging.WARNING)
     before = metric("live_snapshot_failures_total")
-    service.rows = TimeoutError()
+    service.rows = error
     await service.publish("d1", 3)
     assert await service.subscribe() == {"d1": 3}
     assert metric("live_snapshot_failures_total") - before == 1
