@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from processor_live import metrics, protocol
 from processor_live.cancellation import no_strays
 from processor_live.connection import Connection
 from processor_live.patience import Patience
 from processor_live.protocol import Command, Disconnect, ErrorCode, InvalidMessageError
+from processor_live.signals import told
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class CommandQueue:
         self._waiting: list[tuple[Command | InvalidMessageError, Patience]] = []  # a deque takes 760 bytes, idle or not
         self._worker: asyncio.Task[None] | None = None
         self._patience: Patience | None = None
-        """For the command that is being worked on."""
+        """For the command that is being worked on, or for the plugins that are told of it."""
         self._finishing = False
         self._violations = 0
         self._rate = per_second
@@ -86,6 +89,7 @@ class CommandQueue:
                 if isinstance(item, Command):
                     with no_strays():
                         await self._execute(self._connection, item, patience)
+                    await self._plugins_are_told()
                 else:
                     metrics.COMMANDS.labels(ErrorCode.INVALID_MESSAGE.value).inc()
                     self._connection.send(protocol.misunderstood(item))
@@ -102,6 +106,14 @@ class CommandQueue:
             self._connection.close(Disconnect.VIOLATIONS)
         if self._finishing:
             self._connection.close(Disconnect.RESTART)
+
+    async def _plugins_are_told(self) -> None:
+        """Let the plugins keep up with the commands; but when these come to their end, nobody waits for them."""
+        if not self._finishing:
+            self._patience = Patience(math.inf)
+            with suppress(TimeoutError):
+                async with self._patience.lasting():
+                    await told(self._connection)
 
     def finish(self, by: float) -> None:
         """Take no more, and close with 1012 when all that has come is answered, `by` (loop time) at the latest."""

@@ -17,7 +17,7 @@ from processor_live.patience import Patience
 from processor_live.protocol import MAX_MESSAGE_BYTES
 from processor_live.seats import SEAT, SEATS, Seat
 from processor_live.settings import SETTINGS
-from processor_live.signals import CONNECTED, DISCONNECTED, tell
+from processor_live.signals import CONNECTED, DISCONNECTED, RECEIVER_SECONDS, tell, told
 from processor_live.subscription import Subscriptions
 from processor_live.upgrade import agree, switch
 from processor_live.websocket import WebSocket
@@ -88,7 +88,8 @@ class Conversation:
         """Answer the client from now on. `early` is what it has said already."""
         self._app[CONNECTIONS][self._connection] = self
         metrics.CONNECTIONS.inc()
-        await tell(self._app[CONNECTED], self._connection)
+        tell(self._app[CONNECTED], self._connection)
+        await told(self._connection)
         self._ws.begin(self._queue.put, self._over, early)
 
     def _over(self) -> None:
@@ -100,19 +101,30 @@ class Conversation:
         self._queue.finish(by)
 
     async def _end(self) -> None:
+        try:
+            await self._part()
+            tell(self._app[DISCONNECTED], self._connection)
+            with suppress(
+                TimeoutError
+            ):  # a stop waits for the seat, hence for plugins; nobody waits for one that hangs
+                async with asyncio.timeout(RECEIVER_SECONDS):
+                    await told(self._connection)
+        finally:
+            self._seat.leave()
+
+    async def _part(self) -> None:
+        """Say goodbye; the plugins are told meanwhile which topics it has left."""
         app, connection = self._app, self._connection
         try:
             await self._queue.close()
-            await app[SUBSCRIPTIONS].leave_all(connection)
+            app[SUBSCRIPTIONS].leave_all(connection)
             await connection.say_goodbye()
             code = self._ws.close_code
             metrics.DISCONNECTS.labels(code if code in _KNOWN_CODES else "other").inc()
-            await tell(app[DISCONNECTED], connection)
         finally:
             del app[CONNECTIONS][connection]
             app[LAGGARDS].discard(connection)
             metrics.CONNECTIONS.dec()
-            self._seat.leave()
 
 
 CONNECTIONS: web.AppKey[dict[Connection, Conversation]] = web.AppKey("connections", dict[Connection, Conversation])

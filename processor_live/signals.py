@@ -1,10 +1,14 @@
 """What can a plugin be told, after the fact?
 
-Four signals, none of them per message; append a coroutine function in `setup`. A receiver that raises is logged and
-counted, and the others are still told. While a receiver works, further commands of that connection wait, nobody else's.
+Four signals, none per message; append a coroutine function in `setup`. What has happened to a connection is told in its
+order, and to the end, also when the client has gone meanwhile: whoever counts, counts right. A receiver that raises or
+hangs is logged and counted, and the others are still told. While a receiver works, further commands of that connection
+wait; nobody else's do, and no goodbye does.
 """
 
+import asyncio
 import logging
+from functools import partial
 from typing import TypeVarTuple
 
 from aiohttp import web
@@ -18,10 +22,16 @@ from processor_live.failure import one_line
 log = logging.getLogger(__name__)
 _Ts = TypeVarTuple("_Ts")
 
+RECEIVER_SECONDS = 3.0
+"""What a receiver may take for one call; then it is cancelled."""
+
 CONNECTED = web.AppKey("connected", Signal[Connection])
 SUBSCRIBED = web.AppKey("subscribed", Signal[Connection, str])
 UNSUBSCRIBED = web.AppKey("unsubscribed", Signal[Connection, str])
 DISCONNECTED = web.AppKey("disconnected", Signal[Connection])
+
+_TELLING: dict[Connection, asyncio.Task[None]] = {}
+"""The last that is being told of a connection; it comes after all that was before."""
 
 
 def add_signals(app: web.Application) -> None:
@@ -38,12 +48,37 @@ def add_signals(app: web.Application) -> None:
     app.on_startup.append(freeze)
 
 
-async def tell(signal: Signal[*_Ts], *args: *_Ts) -> None:
-    """Tell every receiver of `signal`, whatever becomes of the others (docs/contract.md §5 G8)."""
+def tell(signal: Signal[Connection, *_Ts], connection: Connection, *args: *_Ts) -> None:
+    """Have every receiver of `signal` told, after what is still being told of this connection."""
+    if not signal:
+        return
+    telling = asyncio.create_task(_tell(_TELLING.get(connection), signal, connection, *args))
+    _TELLING[connection] = telling
+    telling.add_done_callback(partial(_end, connection))
+
+
+async def told(connection: Connection) -> None:
+    """Wait until all is told that has happened to this connection; who stops waiting stops nothing else."""
+    if connection in _TELLING:
+        await asyncio.wait([_TELLING[connection]])
+
+
+def _end(connection: Connection, telling: asyncio.Task[None]) -> None:
+    if _TELLING[connection] is telling:
+        del _TELLING[connection]
+
+
+async def _tell(
+    before: asyncio.Task[None] | None, signal: Signal[Connection, *_Ts], connection: Connection, *args: *_Ts
+) -> None:
+    """Tell every receiver, whatever becomes of the others (docs/contract.md §5 G8)."""
+    if before is not None:
+        await asyncio.wait([before])
     for receiver in signal:
         try:
-            with no_strays():
-                await receiver(*args)
+            async with asyncio.timeout(RECEIVER_SECONDS):
+                with no_strays():
+                    await receiver(connection, *args)
         except Exception as error:
             metrics.PLUGIN_FAILURES.labels("signal").inc()
             name = getattr(receiver, "__qualname__", receiver)

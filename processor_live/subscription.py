@@ -34,7 +34,7 @@ class Subscriptions:
     async def execute(self, connection: Connection, command: Command, patience: Patience) -> None:
         """Carry out and answer one command; what is not known when the patience is over is answered without."""
         if command.kind is Kind.UNSUBSCRIBE:
-            await self._unsubscribe(connection, command)
+            self._unsubscribe(connection, command)
             return
         with metrics.SUBSCRIBE_SECONDS.time():
             await self._subscribe(connection, command, patience)
@@ -47,7 +47,7 @@ class Subscriptions:
         verdict = await self._may_follow(connection, topic, patience)
         if verdict.value is not None:
             if verdict is not Verdict.UNDECIDED:
-                await self._leave(connection, topic)  # refused now: what was granted before is gone too
+                self._leave(connection, topic)  # refused now: what was granted before is gone too
             self._refuse(connection, command, verdict.value)
             if verdict is Verdict.SESSION_ENDED:
                 connection.close(Disconnect.SESSION_ENDED)
@@ -58,22 +58,22 @@ class Subscriptions:
         connection.send(protocol.subscribed(command, self._hub.join(connection, topic, rows)))
         metrics.COMMANDS.labels("subscribed").inc()
         if held:
-            await tell(self._unsubscribed, connection, topic)
-        await tell(self._subscribed, connection, topic)
+            tell(self._unsubscribed, connection, topic)
+        tell(self._subscribed, connection, topic)
 
-    async def _unsubscribe(self, connection: Connection, command: Command) -> None:
-        await self._leave(connection, command.topic)
+    def _unsubscribe(self, connection: Connection, command: Command) -> None:
+        self._leave(connection, command.topic)
         connection.send(protocol.unsubscribed(command))
         metrics.COMMANDS.labels("unsubscribed").inc()
 
-    async def leave_all(self, connection: Connection) -> None:
+    def leave_all(self, connection: Connection) -> None:
         """End all memberships of a connection that is closed."""
         for topic in list(connection.topics):
-            await self._leave(connection, topic)
+            self._leave(connection, topic)
 
-    async def _leave(self, connection: Connection, topic: str) -> None:
+    def _leave(self, connection: Connection, topic: str) -> None:
         if self._hub.leave(connection, topic):
-            await tell(self._unsubscribed, connection, topic)
+            tell(self._unsubscribed, connection, topic)
 
     def _refuse(self, connection: Connection, command: Command, code: ErrorCode) -> None:
         connection.send(protocol.refused(command, code))

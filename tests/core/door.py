@@ -6,8 +6,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from processor_live.connection import Identity
+from processor_live.connection import Connection, Identity
 from processor_live.handshake import IDENTITY, Handler, is_handshake
+from processor_live.protocol import Verdict
 
 Browser = TestClient[web.Request, web.Application]
 Start = Callable[..., Awaitable[Browser]]
@@ -28,3 +29,8 @@ async def vouch(request: web.Request, handler: Handler) -> web.StreamResponse:
     if is_handshake(request):
         request[IDENTITY] = Identity(request.headers.get("User", "ana"))
     return await handler(request)
+
+
+async def allow(_connection: Connection, _topic: str) -> Verdict:
+    """Stand in for an authorization plugin."""
+    return Verdict.ALLOW

@@ -166,7 +166,7 @@ class World:
 
     async def _leave(self, spectator: Spectator) -> None:
         await spectator.queue.close()
-        await self.subscriptions.leave_all(spectator.client.connection)
+        self.subscriptions.leave_all(spectator.client.connection)
         self.laggards.discard(spectator.client.connection)
 
     # What follows in the end.

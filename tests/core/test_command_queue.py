@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aiosignal import Signal
 
 from processor_live import protocol
 from processor_live.command_queue import MAX_VIOLATIONS, MAX_WAITING, PATIENCE_SECONDS, CommandQueue
 from processor_live.connection import Connection
 from processor_live.patience import Patience
 from processor_live.protocol import Command, Disconnect
+from processor_live.signals import tell
 from tests.core.wire import Client, metric, until
 
 
@@ -36,6 +38,8 @@ class Server:
         self.begun: list[str] = []
         self.by: list[float] = []
         """When the client would give up each of these."""
+        self.after: Callable[[Connection], None] = lambda _: None
+        """What happens after an answer."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.queue = CommandQueue(self.client.connection, self._execute, per_second)
@@ -47,6 +51,7 @@ class Server:
             raise BUGS[command.topic]
         await self.gate.wait()
         connection.send(protocol.unsubscribed(command))
+        self.after(connection)
 
     def say(self, *topics: str) -> None:
         for topic in topics:
@@ -230,6 +235,39 @@ async def test_what_has_come_before_the_end_is_answered_in_its_order_and_then_it
     assert await server.client.goodbye() == 1012
     assert server.begun == ["1", "2"]
     assert server.by[1] == by, "the client waited longer, but there is no more time than that"
+
+
+@pytest.fixture
+async def gate(server: Server) -> asyncio.Event:
+    """What every command of the server has a plugin be told that it has to wait for."""
+    gate, signal = asyncio.Event(), Signal[Connection](server)
+
+    async def receiver(_: Connection) -> None:
+        await gate.wait()
+
+    signal.append(receiver)
+    signal.freeze()
+    server.after = lambda connection: tell(signal, connection)
+    return gate
+
+
+async def test_while_plugins_are_told_of_a_command_further_ones_wait(server: Server, gate: asyncio.Event) -> None:
+    server.say("1", "2")
+    assert await server.answers(1) == ["1"]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert server.begun == ["1"]
+    gate.set()
+    assert await server.answers(2) == ["1", "2"]
+
+
+async def test_at_the_end_no_answer_waits_for_plugins(server: Server, gate: asyncio.Event) -> None:
+    server.say("1", "2")
+    await server.answers(1)
+    server.queue.finish(asyncio.get_running_loop().time())
+    assert await server.answers(2) == ["1", "2"]
+    await until(lambda: server.client.connection.closing is Disconnect.RESTART)
+    assert not gate.is_set()
 
 
 async def test_an_idle_queue_is_closed_with_1012_at_once(server: Server) -> None:

@@ -7,11 +7,15 @@ from collections.abc import Callable
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
+from processor_live import endpoint, signals
 from processor_live.connection import GOODBYE_SECONDS, Connection
 from processor_live.endpoint import CONNECTIONS, drain
 from processor_live.handshake import Handler
-from processor_live.signals import CONNECTED, DISCONNECTED
-from tests.core.door import COOKIE, Browser, Start
+from processor_live.protocol import Verdict
+from processor_live.seats import SEATS
+from processor_live.signals import CONNECTED, DISCONNECTED, SUBSCRIBED, UNSUBSCRIBED
+from processor_live.slots import AUTHORIZE
+from tests.core.door import COOKIE, Browser, Start, allow
 from tests.core.stranger import UPGRADE
 from tests.core.wire import metric, until
 
@@ -93,6 +97,70 @@ async def test_what_a_client_says_while_a_plugin_is_told_of_it_waits_for_its_tur
             assert response.status == 426
         may_go_on.set()
         assert await socket.receive_json(timeout=5) == {"type": "unsubscribed", "topic": "event:1"}
+
+
+async def test_who_hangs_up_while_a_plugin_is_told_of_a_subscribe_is_not_there_for_any_other(
+    environ: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_of: list[str] = []
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(_connection: Connection, _topic: str) -> None:
+        begun.set()
+        await gate.wait()
+
+    async def subscribed(_connection: Connection, topic: str) -> None:
+        told_of.append(f"{topic} has a viewer")
+
+    async def unsubscribed(_connection: Connection, topic: str) -> None:
+        told_of.append(f"{topic} has none")
+
+    async def disconnected(_: Connection) -> None:
+        told_of.append("gone")
+
+    def setup(app: web.Application) -> None:
+        app[AUTHORIZE].fill(allow)
+        app[SUBSCRIBED].extend([slow, subscribed])
+        app[UNSUBSCRIBED].append(unsubscribed)
+        app[DISCONNECTED].append(disconnected)
+
+    monkeypatch.setattr("tests.core.door.listen", setup, raising=False)
+    browser = await start(**{**environ, "LIVE_PLUGINS": "tests.core.door:listen"})
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        await socket.send_json({"type": "subscribe", "topic": "1"})
+        await begun.wait()
+    await until(lambda: not app_of(browser)[CONNECTIONS])
+    assert app_of(browser)[SEATS].taken, "for a stop waits until the plugins are told"
+    gate.set()
+    await until(lambda: not app_of(browser)[SEATS].taken)
+    assert told_of == ["1 has a viewer", "1 has none", "gone"]
+
+
+async def test_a_plugin_that_hangs_holds_back_no_goodbye_and_keeps_no_seat(
+    environ: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = [Verdict.ALLOW, Verdict.SESSION_ENDED]
+
+    async def authorize(_connection: Connection, _topic: str) -> Verdict:
+        return verdicts.pop(0)
+
+    async def hang(_connection: Connection, _topic: str) -> None:
+        await asyncio.Event().wait()
+
+    def setup(app: web.Application) -> None:
+        app[AUTHORIZE].fill(authorize)
+        app[UNSUBSCRIBED].append(hang)
+
+    monkeypatch.setattr(signals, "RECEIVER_SECONDS", 3_600)
+    monkeypatch.setattr(endpoint, "RECEIVER_SECONDS", 0.01)
+    monkeypatch.setattr("tests.core.door.listen", setup, raising=False)
+    browser = await start(**{**environ, "LIVE_PLUGINS": "tests.core.door:listen"})
+    async with browser.ws_connect("/ws-live", headers=COOKIE) as socket:
+        for answer in ("subscribed", "error"):
+            await socket.send_json({"type": "subscribe", "topic": "1"})
+            assert (await socket.receive_json(timeout=5))["type"] == answer
+        assert await close_code(socket) == 4401
+    await until(lambda: not app_of(browser)[SEATS].taken)
 
 
 async def test_what_a_client_says_is_answered_on_the_socket(start: Start) -> None:

@@ -15,7 +15,7 @@ from processor_live.hub import HUB
 from processor_live.patience import Patience
 from processor_live.position import Row
 from processor_live.protocol import Command, Kind, Verdict
-from processor_live.signals import SUBSCRIBED, UNSUBSCRIBED
+from processor_live.signals import SUBSCRIBED, UNSUBSCRIBED, told
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
 from tests.core.database import fix
 from tests.core.wire import Client, Message, metric
@@ -77,6 +77,7 @@ class Service:
         before = len(self.client.messages)
         patience = Patience(asyncio.get_running_loop().time() + patience_s)
         await self.subscriptions.execute(self.client.connection, Command(kind, topic, "7"), patience)
+        await told(self.client.connection)
         (answer,) = self.client.messages[before:]
         assert (answer["topic"], answer["id"]) == (topic, "7")
         return answer
@@ -275,7 +276,8 @@ async def test_the_answer_comes_before_the_positions_whatever_is_published_in_wh
 async def test_a_connection_that_ends_leaves_all_its_topics_and_each_is_told(service: Service) -> None:
     await service.subscribe(EVENT)
     await service.subscribe(OTHER)
-    await service.subscriptions.leave_all(service.client.connection)
+    service.subscriptions.leave_all(service.client.connection)
+    await told(service.client.connection)
     assert service.client.connection.topics == set()
     assert sorted(service.told[2:]) == [("unsubscribed", EVENT), ("unsubscribed", OTHER)]
     assert await service.publish("d1", 1) == []
