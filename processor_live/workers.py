@@ -14,6 +14,7 @@ from asyncio.subprocess import Process
 from collections.abc import Mapping
 from contextlib import suppress
 
+from processor_live.failure import one_line
 from processor_live.lifeline import Lifeline
 from processor_live.listening import reserved
 from processor_live.settings import Settings, load
@@ -77,22 +78,34 @@ class Workers:
         pause = shortest
         while True:
             started = loop.time()
+            status, error = 0, None
             with Lifeline() as lifeline:
-                # a session of its own: a Ctrl-C in the terminal is for this process, which passes it on
-                process = await asyncio.create_subprocess_exec(
-                    *COMMAND, stdin=lifeline.workers_end.fileno(), env=self._environ_of(number), start_new_session=True
-                )
-                lifeline.workers_end.close()
-                log.info("worker.started worker=%d pid=%d", number, process.pid)
-                status = await self._end_of(process, lifeline)
+                try:
+                    process = await self._start(number, lifeline)
+                except OSError as failed:  # there is no memory, or no process, to be had just now
+                    error = failed
+                else:
+                    status = await self._end_of(process, lifeline)
             if self._stopping.is_set():
                 return status
             pause = shortest if loop.time() - started > longest else min(2 * pause, longest)
-            log.error("worker.died worker=%d status=%d again_in_s=%.1f", number, status, pause)
+            if error is None:
+                log.error("worker.died worker=%d status=%d again_in_s=%.1f", number, status, pause)
+            else:
+                log.error("worker.not_started worker=%d error=%r again_in_s=%.1f", number, one_line(error), pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
                 return 0  # there is nothing to stop
+
+    async def _start(self, number: int, lifeline: Lifeline) -> Process:
+        # a session of its own: a Ctrl-C in the terminal is for this process, which passes it on
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, stdin=lifeline.workers_end.fileno(), env=self._environ_of(number), start_new_session=True
+        )
+        lifeline.workers_end.close()
+        log.info("worker.started worker=%d pid=%d", number, process.pid)
+        return process
 
     async def _end_of(self, process: Process, lifeline: Lifeline) -> int:
         """Wait for the end of a worker, and bring it about when it freezes or all are to stop; return its status."""
