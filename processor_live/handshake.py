@@ -150,7 +150,10 @@ def _is_welcome(origins: list[str], host: str, allowed: tuple[str, ...]) -> bool
 
 
 def _normal(origin: str) -> str:
-    return origin.lower()
+    """Return `origin` without what makes no difference: its case, and its scheme's default port."""
+    lower = origin.lower()
+    port = _DEFAULT_PORTS.get(lower.partition("://")[0])
+    return lower if port is None else lower.removesuffix(f":{port}")
 
 
 def _names_host(origin: str, host: str) -> bool:

@@ -169,6 +169,9 @@ async def test_other_paths_are_not_the_endpoints_business(start: Start) -> None:
         assert response.status == 405
 
 
+LISTED = "https://app.rally.al,http://localhost:3000,https://other.rally.al:443,http://plain.rally.al:80"
+
+
 @pytest.mark.parametrize(
     ("origin", "host"),
     [
@@ -182,10 +185,13 @@ async def test_other_paths_are_not_the_endpoints_business(start: Start) -> None:
         ("https://app.rally.al", "live.rally.al"),
         ("https://APP.rally.al", "live.rally.al"),
         ("http://localhost:3000", "live.rally.al"),
+        ("https://app.rally.al:443", "live.rally.al"),
+        ("https://other.rally.al", "live.rally.al"),
+        ("http://plain.rally.al", "live.rally.al"),
     ],
 )
 async def test_the_hosts_own_origin_and_those_listed_may_connect(start: Start, origin: str, host: str) -> None:
-    browser = await start(LIVE_WS_ALLOWED_ORIGINS="https://app.rally.al,http://localhost:3000")
+    browser = await start(LIVE_WS_ALLOWED_ORIGINS=LISTED)
     assert await status(browser, UPGRADE, COOKIE, {"Origin": origin, "Host": host}) == 101
 
 
@@ -209,6 +215,10 @@ async def test_the_hosts_own_origin_and_those_listed_may_connect(start: Start, o
         "file://live.rally.al",
         "http://app.rally.al",
         "https://app.rally.al:8443",
+        "https://app.rally.al:80",
+        "http://app.rally.al:443",
+        "https://app.rally.al:443:443",
+        "https://app.rally.al:4430",
         "null",
         "",
     ],
