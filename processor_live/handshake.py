@@ -96,6 +96,9 @@ async def check_handshake(request: web.Request, handler: Handler) -> web.StreamR
         status = error.status
         error.force_close()
         raise
+    except Exception as error:  # a plugin's, or a bug: aiohttp answers, and hangs up
+        status = 504 if isinstance(error, TimeoutError) else 500
+        raise
     finally:
         if status:
             metrics.HANDSHAKES.labels(status).inc()

@@ -303,7 +303,8 @@ async def test_a_middleware_that_has_timed_out_by_itself_is_no_stop(
     async def late(_request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: ARG001 - aiohttp names it
         raise TimeoutError
 
-    browser = await start(late)
+    browser, before = await start(late), metric("live_handshakes_total", status="504")
     async with browser.get("/ws-live", headers=HANDSHAKE) as response:
         assert response.status == 504, "which is aiohttp's own answer"
+    assert metric("live_handshakes_total", status="504") - before == 1
     assert "Error handling request" in caplog.text

@@ -139,7 +139,7 @@ async def test_a_plugins_refusal_is_counted_by_its_status(start: Start, raised: 
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), asyncio.CancelledError("by nobody")])
-async def test_a_plugin_that_breaks_costs_one_handshake_its_seat_is_free_again(
+async def test_a_plugin_that_breaks_costs_one_handshake_which_is_counted_and_its_seat_is_free_again(
     start: Start, error: BaseException
 ) -> None:
     @web.middleware
@@ -149,7 +149,9 @@ async def test_a_plugin_that_breaks_costs_one_handshake_its_seat_is_free_again(
         return await vouch(request, handler)
 
     browser = await start(break_down, LIVE_WS_MAX_CONNECTIONS="1")
+    before = metric("live_handshakes_total", status="500")
     assert await status(browser, UPGRADE, COOKIE, path="/ws-live?broken") == 500
+    assert metric("live_handshakes_total", status="500") - before == 1
     assert await status(browser, UPGRADE, COOKIE) == 101
 
 
