@@ -22,6 +22,7 @@ from processor_live.hub import HUB, Hub
 from processor_live.laggards import Laggards
 from processor_live.opening import open_when_warm
 from processor_live.patience import Patience
+from processor_live.repetition import FailuresOnce
 from processor_live.seats import SEATS, Seats
 from processor_live.settings import ENVIRON, SETTINGS, Settings, load
 from processor_live.signals import add_signals
@@ -46,12 +47,14 @@ def init(_argv: Sequence[str] = ()) -> web.Application:
 
 
 def log_to_stderr(level: str) -> None:
-    """Log events of `level` and above on stderr, one line each.
+    """Log events of `level` and above on stderr, one line each, and of a failure that repeats itself not every one.
 
     Not aiohttp's access log: one line per viewer tells nothing that the metrics do not.
     """
     layout = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(level=level.upper(), format=layout, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(FailuresOnce())
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.server").addFilter(_is_no_strangers_nonsense)

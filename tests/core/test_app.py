@@ -108,6 +108,18 @@ def test_the_log_is_one_line_an_event_on_stderr_from_the_level_set(capsys: pytes
 
 
 @pytest.mark.usefixtures("_loggers")
+def test_what_fails_for_every_viewer_leaves_one_traceback_whoever_logs_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("info")
+    for name in ("processor_live.signals", "aiohttp.server"):
+        for _ in range(3):
+            try:
+                raise LookupError  # noqa: TRY301 - in one place
+            except LookupError:
+                logging.getLogger(name).exception("event.failed")
+    assert capsys.readouterr().err.count("Traceback") == 2
+
+
+@pytest.mark.usefixtures("_loggers")
 def test_requests_are_not_logged_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     log_to_stderr("debug")
     logging.getLogger("aiohttp.access").info("GET /ws-live")
