@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -27,8 +28,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_the_others_go_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program, away = tmp_path / "worker", tmp_path / "away"
-    program.write_text("#!/bin/sh\nexec cat  # ends with its stdin, the lifeline\n")
-    program.chmod(0o755)
+    program.symlink_to(shutil.which("cat") or "")  # it ends with its stdin, which is the lifeline
     monkeypatch.setattr(workers, "COMMAND", (str(program),))
     monkeypatch.setattr(workers, "PAUSE_SECONDS", (0.01, 0.1))
     with keeping_a_diary() as diary:
