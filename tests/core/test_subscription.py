@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from processor_live import signals
 from processor_live.app import make_app
 from processor_live.connection import Connection
 from processor_live.endpoint import SUBSCRIPTIONS
@@ -18,7 +19,7 @@ from processor_live.protocol import Command, Kind, Verdict
 from processor_live.signals import SUBSCRIBED, UNSUBSCRIBED, told
 from processor_live.slots import AUTHORIZE, ROUTE, SNAPSHOT
 from tests.core.database import fix
-from tests.core.wire import Client, Message, metric
+from tests.core.wire import Client, Message, metric, until
 
 EVENT, OTHER = "event:1", "event:2"
 
@@ -39,6 +40,9 @@ class Service:
         """Which slot was asked about which topic, in order."""
         self.told: list[tuple[str, str]] = []
         """Which signal told of which topic, in order."""
+        self.gate = asyncio.Event()
+        """Until it is set, a plugin is busy with hearing of a subscribe."""
+        self.gate.set()
         app[AUTHORIZE].fill(self._authorize)
         app[SNAPSHOT].fill(self._snapshot)
         app[ROUTE].fill(lambda _: (EVENT,))
@@ -66,6 +70,7 @@ class Service:
 
     async def _subscribed(self, connection: Connection, topic: str) -> None:
         assert connection is self.client.connection
+        await self.gate.wait()
         self.told.append(("subscribed", topic))
 
     async def _unsubscribed(self, connection: Connection, topic: str) -> None:
@@ -110,6 +115,25 @@ async def test_a_subscribe_is_authorized_once_then_answered_with_the_snapshot_an
     assert service.client.connection.topics == {EVENT}
     assert await service.publish("d1", 4) == [("d1", 4)]
     assert len(service.asked) == 2, "none per record"
+
+
+async def test_a_subscribe_is_timed_up_to_its_answer_and_only_if_there_is_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "RECEIVER_SECONDS", 3_600)
+    before = metric("live_subscribe_seconds_count")
+    service.gate.clear()
+    subscribing = asyncio.create_task(service.subscribe())
+    await until(lambda: metric("live_subscribe_seconds_count") - before == 1)
+    assert service.told == []
+    service.gate.set()
+    await subscribing
+    service.hanging = "AUTHORIZE"
+    given_up = asyncio.create_task(service.subscribe(OTHER))
+    await until(lambda: ("AUTHORIZE", OTHER) in service.asked)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert metric("live_subscribe_seconds_count") - before == 1
 
 
 async def test_until_a_plugin_fills_the_slots_every_subscribe_is_forbidden() -> None:
