@@ -104,9 +104,8 @@ class Conversation:
         try:
             await self._part()
             tell(self._app[DISCONNECTED], self._connection)
-            with suppress(
-                TimeoutError
-            ):  # a stop waits for the seat, hence for plugins; nobody waits for one that hangs
+            # A stop waits for the seat, hence until the plugins are told; but one that hangs keeps it from nobody.
+            with suppress(TimeoutError):
                 async with asyncio.timeout(RECEIVER_SECONDS):
                     await told(self._connection)
         finally:

@@ -79,13 +79,12 @@ class Workers:
         while True:
             started = loop.time()
             status, error = 0, None
-            with Lifeline() as lifeline:
-                try:
+            try:
+                with Lifeline() as lifeline:
                     process = await self._start(number, lifeline)
-                except OSError as failed:  # there is no memory, or no process, to be had just now
-                    error = failed
-                else:
                     status = await self._end_of(process, lifeline)
+            except OSError as failed:  # there is no memory, process or descriptor to be had just now
+                error = failed
             if self._stopping.is_set():
                 return status
             pause = shortest if loop.time() - started > longest else min(2 * pause, longest)
