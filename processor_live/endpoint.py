@@ -17,7 +17,7 @@ from processor_live.patience import Patience
 from processor_live.protocol import MAX_MESSAGE_BYTES
 from processor_live.seats import SEAT, SEATS, Seat
 from processor_live.settings import SETTINGS
-from processor_live.signals import CONNECTED, DISCONNECTED, RECEIVER_SECONDS, tell, told
+from processor_live.signals import CONNECTED, DISCONNECTED, RECEIVER_SECONDS, tell, told, when_told
 from processor_live.subscription import Subscriptions
 from processor_live.upgrade import agree, switch
 from processor_live.websocket import WebSocket
@@ -67,7 +67,7 @@ async def live(request: web.Request) -> web.StreamResponse:
         lag=app[LAGGARDS].add,
     )
     early = await switch(request, agreement.response, ws)
-    await Conversation(app, connection, ws, request[SEAT]).begin(early)
+    Conversation(app, connection, ws, request[SEAT]).begin(early)
     return agreement.response
 
 
@@ -84,13 +84,12 @@ class Conversation:
         self._ending: asyncio.Task[None] | None = None
         self._queue = CommandQueue(connection, app[SUBSCRIPTIONS].execute, app[SETTINGS].max_commands_per_second)
 
-    async def begin(self, early: bytes) -> None:
+    def begin(self, early: bytes) -> None:
         """Answer the client from now on. `early` is what it has said already."""
         self._app[CONNECTIONS][self._connection] = self
         metrics.CONNECTIONS.inc()
         tell(self._app[CONNECTED], self._connection)
-        await told(self._connection)
-        self._ws.begin(self._queue.put, self._over, early)
+        when_told(self._connection, lambda: self._ws.begin(self._queue.put, self._over, early))
 
     def _over(self) -> None:
         """No more will come from the client."""

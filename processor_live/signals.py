@@ -8,6 +8,7 @@ wait; nobody else's do, and no goodbye does.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVarTuple
 
@@ -61,6 +62,14 @@ async def told(connection: Connection) -> None:
     """Wait until all is told that has happened to this connection; who stops waiting stops nothing else."""
     if connection in _TELLING:
         await asyncio.wait([_TELLING[connection]])
+
+
+def when_told(connection: Connection, do: Callable[[], None]) -> None:
+    """Call `do` when all is told that has happened to this connection; at once, if it is."""
+    if connection in _TELLING:
+        _TELLING[connection].add_done_callback(lambda _: do())
+    else:
+        do()
 
 
 def _end(connection: Connection, telling: asyncio.Task[None]) -> None:

@@ -121,8 +121,7 @@ class Service:
         client = Client(threshold=threshold, lag=self.app[LAGGARDS].add, inflates=inflates)
         self._clients.append(client)
         client.transport.pause_reading()  # as `upgrade.switch` leaves it
-        conversation = Conversation(self.app, client.connection, client.socket, seat)
-        self._tasks.append(asyncio.create_task(conversation.begin(b"")))
+        Conversation(self.app, client.connection, client.socket, seat).begin(b"")
         return client
 
     def stop(self) -> None:
