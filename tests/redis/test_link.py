@@ -56,6 +56,7 @@ async def test_what_comes_while_a_lost_connection_still_waits_at_the_server_is_r
     assert far_rally.published == records
 
 
+@pytest.mark.usefixtures("credulity")
 async def test_an_answer_that_is_cut_in_the_middle_is_read_again(
     link: Link, own_client: Redis, far_rally: Rally, diary: Diary
 ) -> None:

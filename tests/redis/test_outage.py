@@ -110,6 +110,7 @@ async def test_the_longest_quiet_read_that_is_allowed_is_no_failure(
     assert diary.count(FAILING) == 0
 
 
+@pytest.mark.usefixtures("credulity")
 async def test_every_outage_begins_with_a_short_pause(rally: Rally, diary: Diary) -> None:
     """Without that the eighth of these would last for seconds."""
     async with running(rally.app), asyncio.timeout(EVENTUALLY_SECONDS):
