@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 import processor_live
 from processor_live import AUTHORIZE, Verdict
@@ -22,6 +23,10 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+DOCUMENTS = (
+    *map(ROOT.joinpath, ("README.md", "CHANGELOG.md", "bench/README.md", "client/README.md", "deploy/README.md")),
+    *(ROOT / "docs").glob("*.md"),
+)
 CLIENT_FILES = (ROOT / "client" / "live.js", ROOT / "client" / "live.d.ts")
 CLIENT = CLIENT_FILES[0].read_text(encoding="utf-8")
 
@@ -99,9 +104,16 @@ def test_the_readme_names_the_plugins_that_are_installed() -> None:
     assert all(f"`{name}`" in README for name in installed)
 
 
+def test_every_metric_that_the_documents_name_exists() -> None:
+    make_app({"REDIS_URL": "redis://redis", "POSTGRES_URL": "postgresql://postgres"})  # has the plugins' metrics, too
+    metrics = {f"{each.name}_total" if each.type == "counter" else each.name for each in REGISTRY.collect()}
+    for document in DOCUMENTS:
+        named = re.findall(r"\blive_[a-z_]+?(?=(?:_count)?\b)", document.read_text(encoding="utf-8"))
+        assert set(named) <= metrics, document.name
+
+
 def test_every_file_that_the_documents_link_to_exists() -> None:
-    documents = ("README.md", "CHANGELOG.md", "client/README.md", "deploy/README.md")
-    for document in (*map(ROOT.joinpath, documents), *(ROOT / "docs").glob("*.md")):
+    for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
