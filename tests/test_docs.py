@@ -12,7 +12,8 @@ from processor_live import Verdict
 from processor_live.app import make_app
 from processor_live.plugins import ENTRY_POINTS
 from processor_live.protocol import EXPLANATIONS, Disconnect, ErrorCode
-from processor_live.settings import Setting, Settings, settings_of
+from processor_live.settings import Setting, Settings, load, settings_of
+from processor_live_directus.auth import PATIENCE_SECONDS
 from processor_live_directus.client import DirectusSettings
 from processor_live_map.settings import MapSettings
 from processor_live_postgres.database import PostgresSettings
@@ -66,6 +67,13 @@ def test_the_client_keeps_the_times_of_the_contract() -> None:
     written = dict(re.findall(r"^\| `(\w+_MS)` \| (\d+) \|", section, re.MULTILINE))
     kept = {name: ms.replace("_", "") for name, ms in re.findall(r"^const (\w+_MS) = ([\d_]+)", CLIENT, re.MULTILINE)}
     assert kept == written
+
+
+def test_the_client_waits_longer_for_a_handshake_than_the_service_waits_for_directus() -> None:
+    row = r"^\| `HANDSHAKE_MS` \| (\d+) \|.*at most (\d+) \|$"
+    ((handshake_ms, auth_ms),) = re.findall(row, CONTRACT, re.MULTILINE)
+    assert load(DirectusSettings, {}).auth_timeout_ms <= int(auth_ms)
+    assert PATIENCE_SECONDS * 1000 + int(auth_ms) < int(handshake_ms)
 
 
 def test_the_client_comes_back_after_the_close_codes_of_the_contract_and_no_others() -> None:
