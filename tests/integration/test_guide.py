@@ -60,8 +60,8 @@ async def test_under_an_embargo_directus_decides_about_all_other_events(
 
 
 @pytest.mark.usefixtures("modules")
-async def test_of_one_device_there_is_what_is_stored_and_what_comes_and_of_its_event_all(
-    platform: Platform, topic: str, event: str, cookie: str
+async def test_of_one_device_who_may_see_it_gets_what_is_stored_and_what_comes_and_of_its_event_all(
+    platform: Platform, access: Access, topic: str, event: str, cookie: str
 ) -> None:
     ts = now_ms()
     platform.database.register(event, "1", "2")
@@ -70,7 +70,9 @@ async def test_of_one_device_there_is_what_is_stored_and_what_comes_and_of_its_e
     live = await platform.start(LIVE_PLUGINS=PLUGINS["one_device"])
     viewer = await live.viewer(cookie)
     assert {imei: entry["ts"] for imei, entry in (await viewer.snapshot("device:1")).items()} == {"1": ts - 1}
-    assert (await viewer.ask("subscribe", "device:3"))["code"] == "not-found"
+    ben = await live.viewer(access.sign_in(BEN))
+    for somebody, hidden in ((viewer, "device:3"), (ben, "device:1")):
+        assert (await somebody.ask("subscribe", hidden))["code"] == "forbidden"
     for imei in ("2", "1"):
         await platform.trackers.report(imei, ts)
     position = await viewer.position()
