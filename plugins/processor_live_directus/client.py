@@ -31,8 +31,9 @@ class DirectusSettings:
 
     base_url: str = url("DIRECTUS_BASE_URL", "http://directus:8055", ("http", "https"), "where Directus answers")
     auth_timeout_ms: int = integer(
-        "DIRECTUS_AUTH_TIMEOUT_MS", 3_000, 1, 60_000, "for one /users/me, once it has its place"
-    )
+        "DIRECTUS_AUTH_TIMEOUT_MS", 3_000, 1, 60_000,
+        "for one /users/me, once it has its place; above 5000 browsers give up first",
+    )  # fmt: skip
     authz_timeout_ms: int = integer(
         "DIRECTUS_AUTHZ_TIMEOUT_MS", 3_000, 1, 60_000, "for one event check, once it has its place"
     )
