@@ -165,6 +165,7 @@ async def test_what_is_done_with_the_keyboard_does_not_lead_back_to_the_beginnin
     await tab.page.locator("#notice").wait_for(state="hidden")
     assert await tab.page.evaluate("document.activeElement.id") == "map"
 
+    await tab.reads("#status", "No positions yet")
     await tab.page.select_option("#event", label="Rally of Theth")
     await tab.reads("#count", "3")
     await tab.page.click("#list button")
