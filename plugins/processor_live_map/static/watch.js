@@ -55,6 +55,7 @@ export class Watch {
   begin() {
     this.#notice.hide()
     this.#stage.say('connecting', 'Connecting…')
+    this.#picker.disabled = true // its events may not be those that come
     this.#failures = 0
     return this.#ask()
   }
