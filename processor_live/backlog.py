@@ -14,34 +14,30 @@ from processor_live.framing import text_frame
 class Newest:
     """The newest message of each device of a topic, shared by all who are behind."""
 
-    __slots__ = ("_messages", "published")
+    __slots__ = ("messages", "published")
 
     def __init__(self) -> None:
-        self._messages: dict[str, tuple[int, bytes]] = {}
-        """By device, in the order of their numbers."""
+        self.messages: dict[str, tuple[int, bytes]] = {}
+        """By device, each with its number, in the order of those."""
         self.published = 0
         """Messages ever added; the number of the last one."""
 
     def add(self, device_id: str, message: bytes) -> None:
         """Put the next message in the place of the device's last one."""
         self.published += 1
-        self._messages.pop(device_id, None)
-        self._messages[device_id] = self.published, message
+        self.messages.pop(device_id, None)
+        self.messages[device_id] = self.published, message
 
     def between(self, after: int, last: int) -> list[str]:
         """Return the devices of those numbered above `after`, up to `last`, in order; newer ones are yet to be sent."""
         found = []
-        for device_id, (number, _) in reversed(self._messages.items()):
+        for device_id, (number, _) in reversed(self.messages.items()):
             if number <= after:
                 break
             if number <= last:
                 found.append(device_id)
         found.reverse()
         return found
-
-    def __getitem__(self, device_id: str) -> tuple[int, bytes]:
-        """Return the newest message of a device that has one, and before it its number."""
-        return self._messages[device_id]
 
 
 class Backlog:
@@ -62,9 +58,9 @@ class Backlog:
         """Return the frames of what is still news, as many as begin within `room` bytes, and how many were replaced."""
         devices = [*dict.fromkeys(chain(self._waiting, self._newest.between(self._after, self.last)))]
         frames: list[bytes] = []
-        served = 0
+        messages, served = self._newest.messages, 0
         while room > 0 and served < len(devices):
-            number, message = self._newest[devices[served]]
+            number, message = messages[devices[served]]
             served += 1
             if number <= self.last:  # else what has replaced it is yet to be sent
                 frame = text_frame(message)

@@ -204,7 +204,7 @@ class Rally(RuleBasedStateMachine):
                 self._check_what_is_held_for(spectator.client)
         for topic in self.world.service.hub._topics.values():
             assert topic.members
-            assert len(topic.newest._messages) <= len(DEVICES)
+            assert len(topic.newest.messages) <= len(DEVICES)
 
     @invariant()
     def what_has_been_read_is_known(self) -> None:

@@ -23,7 +23,7 @@ def test_only_the_newest_message_of_each_device_is_left_in_the_order_published()
     newest = newest_of("d1", "d2", "d1", "d3", "d2")
     assert newest.published == 5
     assert newest.between(0, 5) == ["d1", "d3", "d2"]
-    assert [newest[device] for device in ("d1", "d3", "d2")] == [(3, b"d1#3"), (4, b"d3#4"), (5, b"d2#5")]
+    assert [newest.messages[device] for device in ("d1", "d3", "d2")] == [(3, b"d1#3"), (4, b"d3#4"), (5, b"d2#5")]
 
 
 def test_what_was_seen_before_and_what_is_yet_to_be_sent_are_left_out() -> None:
@@ -88,4 +88,4 @@ def test_whatever_is_taken_when_the_newest_of_every_device_arrives_and_none_twic
         name, _, number = frame[2:].partition(b"#")
         assert int(number) > shown.get(name, 0)
         shown[name] = int(number)
-    assert shown == {device.encode(): newest[device][0] for device in newest.between(0, newest.published)}
+    assert shown == {device.encode(): newest.messages[device][0] for device in newest.between(0, newest.published)}
