@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 
 import pytest
 
@@ -11,7 +11,7 @@ from processor_live import hub as module
 from processor_live.hub import Hub
 from processor_live.position import Position, Row
 from tests.core.database import fix
-from tests.core.wire import Client, metric
+from tests.core.wire import Client, metric, turns_of
 
 EVENT, OTHER = "event:1", "event:2"
 ROUTES: dict[str, tuple[str, ...]] = {"d1": (EVENT,), "d2": (EVENT, OTHER), "d3": (OTHER,)}
@@ -46,15 +46,6 @@ class Rally:
 def rally() -> Rally:
     """A hub nobody has joined."""
     return Rally()
-
-
-async def turns_of(work: Coroutine[None, None, None]) -> int:
-    """Return how many turns of the event loop something takes."""
-    task, turns = asyncio.create_task(work), 0
-    while not task.done():
-        await asyncio.sleep(0)
-        turns += 1
-    return turns
 
 
 async def test_a_position_reaches_every_member_of_every_topic_of_its_device_and_nobody_else(rally: Rally) -> None:
