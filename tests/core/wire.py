@@ -232,4 +232,5 @@ async def turns_of(work: Coroutine[None, None, None]) -> int:
     while not task.done():
         await asyncio.sleep(0)
         turns += 1
+    await task
     return turns
