@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from processor_live import command_queue, connection, hub, laggards
 from processor_live.backlog import Newest
 from processor_live.protocol import Verdict
-from processor_live_redis import fanout
+from processor_live_redis import group
 from tests.core.clock import Clock
 from tests.core.database import DEVICES, TOPICS
 from tests.core.spectator import Spectator
@@ -281,7 +281,7 @@ def tell_stories(count: int, *, steps: int, derandomize: bool = False) -> None:
         patch.setattr(laggards, "TURN_SECONDS", 0)
         patch.setattr(connection, "MAX_CONTROL_MESSAGES", 4)
         patch.setattr(command_queue, "MAX_WAITING", 4)
-        patch.setattr(fanout, "PAGE", 4)
+        patch.setattr(group, "PAGE", 4)
         logging.disable()  # every story has its faults
         try:
             run_state_machine_as_test(
