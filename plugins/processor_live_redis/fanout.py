@@ -103,11 +103,12 @@ class Fanout:
                 await self._open()
                 if not self._warmed:
                     await self._warm()
-                block_ms = None  # at first: that the stream is being read is known before something comes
+                await self._step(None)  # that the stream is being read is known before something comes
+                self._reading.good()
                 while True:
-                    await self._step(block_ms)
-                    pause, block_ms = shortest, self._settings.block_ms
+                    await self._step(self._settings.block_ms)
                     self._reading.good()
+                    pause = shortest  # not before: between here and Redis may be who cuts all that waits
             except (RedisError, OSError, InstanceTakenError) as error:
                 self._reading.failing(one_line(error))
                 await self._send()
