@@ -199,14 +199,19 @@ class Group:
         return bool(await self._redis.set(name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS))
 
     async def _is_dead(self, name: str) -> bool:
-        """Return whether nobody renews a group's key, nor reads from it: in a full Redis the living have no keys.
+        """Return whether a group is ours, and nobody renews its key, nor reads from it: the living may have no keys.
 
         Before Redis 7.2 only reads that found something count.
         """
         if await self._redis.exists(name + ":alive"):
             return False
+        instance = name.removeprefix(self._prefix).encode()
         consumers = await self._redis.xinfo_consumers(self._stream, name)
-        return all(consumer["idle"] > LIVENESS_TTL_SECONDS * 1000 for consumer in consumers)
+        # of a group that was never read the name must do; of others we know the only reader, who reads with NOACK
+        return all(
+            consumer["name"] == instance and not consumer["pending"] and consumer["idle"] > LIVENESS_TTL_SECONDS * 1000
+            for consumer in consumers
+        )
 
     async def close(self) -> None:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""
