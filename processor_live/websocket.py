@@ -20,7 +20,7 @@ PATIENCE = 1.5
 MAX_UNREAD_BYTES = 1_048_576
 """What may wait for a client before its pings go unanswered: only the last one needs an answer (RFC 6455 §5.5.3)."""
 FRAMES_PER_TURN = 32
-"""Taken from one client before the loop may do something else: a millisecond, if they are commands."""
+"""Taken from one client before the loop may do something else, fragments included: a millisecond for commands."""
 
 
 class WebSocket(asyncio.Protocol):
@@ -109,7 +109,7 @@ class WebSocket(asyncio.Protocol):
         elif opcode is Opcode.PING:
             if self.open and isinstance(said, bytes) and self.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
                 self.transport.write(pong_frame(said))
-        elif opcode is not Opcode.PONG and self._take is not None:
+        elif opcode in {Opcode.TEXT, Opcode.BINARY} and self._take is not None:
             self._take(said)
 
     def _part(self, code: int) -> None:

@@ -65,6 +65,15 @@ async def test_who_says_much_at_once_takes_turns_with_everybody_else() -> None:
     assert (len(peer.taken), peer.transport.paused) == (2 * FRAMES_PER_TURN + 1, False)
 
 
+async def test_a_message_in_many_pieces_takes_turns_too_however_little_is_in_them() -> None:
+    peer = Peer().begin()
+    peer.says(frame(0x01) + frame(0x00) * (2 * FRAMES_PER_TURN - 1) + frame(0x80, b"hello"))
+    for _ in range(2):
+        assert (peer.taken, peer.transport.paused) == ([], True)
+        await asyncio.sleep(0)
+    assert (peer.taken, peer.transport.paused) == (["hello"], False)
+
+
 async def test_who_has_hung_up_is_not_listened_to_between_two_turns() -> None:
     peer = Peer().begin()
     peer.says(HELLO * (FRAMES_PER_TURN + 1))
