@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from processor_live.frame_reader import FrameReader, Opcode, ViolationError
 from processor_live.framing import close_frame, ping_frame, pong_frame
 from processor_live.kernel import abort_now, close_soon
+from processor_live.ping import LOOKS, Ping
 from processor_live.protocol import Disconnect
 
 ABNORMAL = 1006
 """The code of a connection that ended without a close frame (RFC 6455 §7.1.5)."""
-PATIENCE = 1.5
-"""Ping intervals that a client may be silent before it is dropped: one until the ping, half of one to answer it."""
+PATIENCE = 0.5
+"""Ping intervals that a client has for its answer."""
 
 MAX_UNREAD_BYTES = 1_048_576
 """What may wait for a client before its pings go unanswered: only the last one needs an answer (RFC 6455 §5.5.3)."""
@@ -27,7 +28,7 @@ class WebSocket(asyncio.Protocol):
     """The protocol of a transport from its upgrade to its end; `begin` it when messages can be taken."""
 
     __slots__ = (
-        "_broken", "_end", "_heard", "_lost", "_ping_interval_s", "_reader", "_stopped", "_take", "_timer",
+        "_broken", "_end", "_heard", "_lost", "_ping", "_ping_interval_s", "_reader", "_stopped", "_take", "_timer",
         "_waiter", "close_code", "open", "transport",
     )  # fmt: skip
 
@@ -41,6 +42,8 @@ class WebSocket(asyncio.Protocol):
         self._ping_interval_s = ping_interval_s
         self._heard = 0.0
         """When the client last said anything (loop time)."""
+        self._ping: Ping | None = None
+        """While the client owes an answer."""
         self._timer: asyncio.TimerHandle | None = None
         self._take: Callable[[str | bytes], None] | None = None
         """Where messages go; None before the beginning and after the end of reading."""
@@ -80,6 +83,7 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the client says. Any frame is a sign of life."""
         self._heard = asyncio.get_running_loop().time()
+        self._ping = None
         if not self._broken:
             self._listen(self._reader.feed(data))
 
@@ -146,14 +150,15 @@ class WebSocket(asyncio.Protocol):
     def _beat(self) -> None:
         """Ping a client that has been silent for an interval, and drop it when it does not answer."""
         loop = asyncio.get_running_loop()
-        silent_s = loop.time() - self._heard
-        if silent_s >= PATIENCE * self._ping_interval_s:
-            abort_now(self.transport)
-            return
-        if silent_s < self._ping_interval_s:
-            wait_s = self._ping_interval_s - silent_s
+        wait_s = PATIENCE * self._ping_interval_s / LOOKS
+        if self._ping is not None:
+            if self._ping.in_vain():
+                abort_now(self.transport)
+                return
+        elif (left_s := self._heard + self._ping_interval_s - loop.time()) > 0:
+            wait_s = left_s
         else:
-            wait_s = PATIENCE * self._ping_interval_s - silent_s
             if self.open:
                 self.transport.write(ping_frame())
+            self._ping = Ping(self.transport)
         self._timer = loop.call_later(wait_s, self._beat)
