@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from processor_live.frame_reader import FrameReader, Opcode, ViolationError
 from processor_live.framing import close_frame, ping_frame, pong_frame
-from processor_live.kernel import abort_now, close_soon
+from processor_live.kernel import Mark, abort_now, close_soon
 from processor_live.ping import LOOKS, Ping
 from processor_live.protocol import Disconnect
 
@@ -17,9 +17,8 @@ ABNORMAL = 1006
 """The code of a connection that ended without a close frame (RFC 6455 §7.1.5)."""
 PATIENCE = 0.5
 """Ping intervals that a client has for its answer."""
-
-MAX_UNREAD_BYTES = 1_048_576
-"""What may wait for a client before its pings go unanswered: only the last one needs an answer (RFC 6455 §5.5.3)."""
+MAX_UNREAD_PONGS = 32
+"""What may wait for a client before its pings go unanswered; from Python 3.12 on each write adds up all that wait."""
 FRAMES_PER_TURN = 32
 """Taken from one client before the loop may do something else, fragments included: a millisecond for commands."""
 
@@ -28,8 +27,8 @@ class WebSocket(asyncio.Protocol):
     """The protocol of a transport from its upgrade to its end; `begin` it when messages can be taken."""
 
     __slots__ = (
-        "_broken", "_end", "_heard", "_lost", "_ping", "_ping_interval_s", "_reader", "_stopped", "_take", "_timer",
-        "_waiter", "close_code", "open", "transport",
+        "_broken", "_end", "_heard", "_last_pong", "_lost", "_ping", "_ping_interval_s", "_pongs", "_reader",
+        "_stopped", "_take", "_timer", "_waiter", "close_code", "open", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, reader: FrameReader, ping_interval_s: float) -> None:
@@ -44,6 +43,10 @@ class WebSocket(asyncio.Protocol):
         """When the client last said anything (loop time)."""
         self._ping: Ping | None = None
         """While the client owes an answer."""
+        self._pongs = 0
+        """Sent since all of them had been read."""
+        self._last_pong: Mark | None = None
+        """Where it is, when no more may be sent until it has been read."""
         self._timer: asyncio.TimerHandle | None = None
         self._take: Callable[[str | bytes], None] | None = None
         """Where messages go; None before the beginning and after the end of reading."""
@@ -111,10 +114,21 @@ class WebSocket(asyncio.Protocol):
         if isinstance(said, int):
             self._part(said)
         elif opcode is Opcode.PING:
-            if self.open and isinstance(said, bytes) and self.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
-                self.transport.write(pong_frame(said))
+            if self.open and isinstance(said, bytes):
+                self._answer(said)
         elif opcode in {Opcode.TEXT, Opcode.BINARY} and self._take is not None:
             self._take(said)
+
+    def _answer(self, ping: bytes) -> None:
+        """Send a pong, unless as many as may wait have not been read."""
+        if self._last_pong is not None:
+            if self.transport.get_write_buffer_size() and not self._last_pong.passed:
+                return
+            self._pongs, self._last_pong = 0, None
+        self.transport.write(pong_frame(ping))
+        self._pongs += 1
+        if self._pongs == MAX_UNREAD_PONGS:
+            self._last_pong = Mark(self.transport)
 
     def _part(self, code: int) -> None:
         """Let the client go: it has said goodbye, first or in answer to ours."""

@@ -8,9 +8,9 @@ import pytest
 
 from processor_live.frame_reader import FrameReader
 from processor_live.framing import close_frame, ping_frame, pong_frame
-from processor_live.kernel import bound_send_buffer
+from processor_live.kernel import Mark, bound_send_buffer
 from processor_live.protocol import Disconnect
-from processor_live.websocket import FRAMES_PER_TURN, MAX_UNREAD_BYTES, WebSocket
+from processor_live.websocket import FRAMES_PER_TURN, MAX_UNREAD_PONGS, WebSocket
 from tests.core.pair import Pair
 from tests.core.test_frame_reader import frame
 from tests.core.wire import CLOSED, Transport, until
@@ -48,15 +48,40 @@ async def test_messages_are_handed_on_and_pings_answered() -> None:
 
 
 async def test_who_reads_no_answers_gets_only_so_many_to_its_pings() -> None:
-    peer, pings = Peer().begin(), frame(0x89, b"?" * 125) * FRAMES_PER_TURN
+    peer = Peer().begin()
     peer.transport.stall()
-    for _ in range(2 * MAX_UNREAD_BYTES // len(pings)):
-        peer.says(pings)
-    assert MAX_UNREAD_BYTES < peer.transport.get_write_buffer_size() < MAX_UNREAD_BYTES + 200
+    for _ in range(3 * MAX_UNREAD_PONGS):
+        peer.says(PING)
+    assert peer.transport.written == pong_frame(b"there?") * MAX_UNREAD_PONGS
     peer.transport.read_all()
-    before = len(peer.transport.received)
     peer.says(PING)
-    assert peer.transport.received[before:] == pong_frame(b"there?")
+    assert peer.transport.received == pong_frame(b"there?") * (MAX_UNREAD_PONGS + 1)
+
+
+async def test_who_reads_all_answers_gets_one_to_each_of_its_pings_however_many_come_at_once() -> None:
+    peer = Peer().begin()
+    for _ in range(3):
+        peer.says(PING * MAX_UNREAD_PONGS)
+        await until(lambda: not peer.transport.paused)
+    assert peer.transport.received == pong_frame(b"there?") * 3 * MAX_UNREAD_PONGS
+
+
+async def test_who_is_always_behind_but_reads_the_answers_to_its_pings_gets_more(pair: Pair) -> None:
+    ws = WebSocket(pair.transport, FrameReader(100, inflates=False), 3_600)
+    bound_send_buffer(pair.transport)
+    size, pong = 200_000, len(pong_frame(b"there?"))
+    pair.transport.write(b"x" * size)
+    for _ in range(2):
+        before = pair.transport.get_write_buffer_size()
+        for _ in range(2 * MAX_UNREAD_PONGS):
+            ws.data_received(PING)
+        answers = pair.transport.get_write_buffer_size() - before
+        assert answers == MAX_UNREAD_PONGS * pong
+        answered = Mark(pair.transport)
+        pair.transport.write(b"x" * size)
+        await pair.received(size + answers)
+        await until(lambda: answered.passed)  # noqa: B023 - it is awaited at once
+        assert pair.transport.get_write_buffer_size()
 
 
 async def test_who_says_much_at_once_takes_turns_with_everybody_else() -> None:
