@@ -44,13 +44,14 @@ class WebSocket(asyncio.Protocol):
         self._ping: Ping | None = None
         """While the client owes an answer."""
         self._pongs = 0
-        """Sent since all of them had been read."""
+        """Sent since it was last known that all had been read."""
         self._last_pong: Mark | None = None
         """Where it is, when no more may be sent until it has been read."""
         self._timer: asyncio.TimerHandle | None = None
         self._take: Callable[[str | bytes], None] | None = None
         """Where messages go; None before the beginning and after the end of reading."""
         self._end: Callable[[], None] | None = None
+        """Whom to tell that no more will come; None before the beginning and after he has been told."""
         self._stopped = False
         self._broken = False
         """Whether the client has said what cannot be read: then nothing that follows can."""
@@ -63,12 +64,11 @@ class WebSocket(asyncio.Protocol):
 
         The transport reads from now on.
         """
-        self._end = end
         self.transport.resume_reading()
         if self._stopped:
             end()
             return
-        self._take = take
+        self._take, self._end = take, end
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
         self._timer = loop.call_later(self._ping_interval_s, self._beat)
@@ -80,8 +80,9 @@ class WebSocket(asyncio.Protocol):
         self._take = None
         if not self._stopped:
             self._stopped = True
-            if self._end is not None:
-                self._end()
+            end, self._end = self._end, None  # it holds this: no cycle, with a cookie in it, must be left
+            if end is not None:
+                end()
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says. Any frame is a sign of life."""
