@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 from aiohttp import web
-from psycopg2.extensions import QueryCanceledError, make_dsn, parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from processor_live import StartError, integer, url
 from processor_live_postgres.connection import Connection
@@ -60,7 +60,10 @@ class PostgresSettings:
 
 
 class Database:
-    """Read-only queries to one Postgres, which never sees more than `size` connections."""
+    """Read-only queries to one Postgres, over `size` connections at most.
+
+    The server never sees more of them, unless it does not even cancel a statement, and is late to notice that we left.
+    """
 
     def __init__(self, dsn: str, *, size: int, timeout_ms: int) -> None:
         self._parameters = parse_dsn(dsn)
@@ -116,27 +119,30 @@ class Database:
 
     async def _run(self, query: str, parameters: Sequence[object]) -> list[Columns]:
         if self._idle:
+            connection = self._idle.pop()
             try:
-                return await self._ask(self._idle.pop(), query, parameters)
-            except QueryCanceledError:  # an `OperationalError`, but of a living server
-                raise
+                return await self._ask(connection, query, parameters)
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                if not connection.closed:
+                    raise
                 await self._forget_idle()  # the server has restarted: they are all dead, and a new one may live
         return await self._ask(await self._connect(), query, parameters)
 
     async def _ask(self, connection: Connection, query: str, parameters: Sequence[object]) -> list[Columns]:
         try:
             async with asyncio.timeout(self._timeout_ms / 1000 + GRACE_SECONDS):
-                rows = await _fetch(connection, query, parameters)
+                return await _fetch(connection, query, parameters)
         except TimeoutError:  # a server that does not even cancel the statement: nor would it hear the others
             await connection.close()
             await self._forget_idle()
             raise
-        except BaseException:
-            await connection.close()
+        except BaseException as error:
+            if not _is_about_the_statement(error):
+                await connection.close()  # and the server may show it for a moment more, beside the next one
             raise
-        self._idle.append(connection)
-        return rows
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     async def _connect(self) -> Connection:
         """Try the host's addresses one after another."""
@@ -164,6 +170,11 @@ class Database:
         while self._idle:
             with contextlib.suppress(psycopg2.Error):  # closing what is broken
                 await self._idle.pop().close()
+
+
+def _is_about_the_statement(error: BaseException) -> bool:
+    """Return whether this is the server's answer, after which it is ready for the next; `FATAL` is its last word."""
+    return isinstance(error, psycopg2.Error) and error.diag.severity_nonlocalized == "ERROR"
 
 
 async def _fetch(connection: Connection, query: str, parameters: Sequence[object]) -> list[Columns]:
