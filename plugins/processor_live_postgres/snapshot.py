@@ -1,5 +1,6 @@
 """Where was every device of an event last? The answer of the `SNAPSHOT` slot (docs/contract.md §6.2)."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -71,6 +72,8 @@ nothing else for months, so this is asked of the recent rows only."""
 MAX_ATTRIBUTES_CHARACTERS = 65_536
 """Longer ones are left out: with them `subscribed` could be more than a connection takes (docs/contract.md §3)."""
 ATTRIBUTES = f"left(shown.attributes::text, {MAX_ATTRIBUTES_CHARACTERS + 1})"
+EVENT_TOPIC = re.compile(r"event:([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII)
+"""Of any other topic, which another plugin may serve, Postgres knows nothing, and what is no uuid would be an error."""
 SPACING_SECONDS = 0.1
 """Between two queries for one event: thousands who subscribe within a second cost ten."""
 
@@ -95,7 +98,10 @@ def setup(app: web.Application) -> None:
         return rows
 
     async def snapshot(topic: str) -> Iterable[Row]:
-        event_id = topic.partition(":")[2]
+        event = EVENT_TOPIC.fullmatch(topic)
+        if event is None:
+            return ()
+        event_id = event[1]
         return await flight.ask(event_id, lambda: read(event_id))
 
     app[SNAPSHOT].fill(snapshot)
