@@ -1,12 +1,10 @@
 """How is Postgres asked, without ever blocking the loop or hanging on it?
 
-A pool of our own, because each of these has bitten: aiopg hangs on a host with two addresses of which the first
-refuses, and its pool hands out connections that a restart of the server has killed.
+A pool of our own, because aiopg's hands out connections that a restart of the server has killed.
 """
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ from aiohttp import web
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from processor_live import StartError, integer, url
+from processor_live_postgres.addresses import addresses_of, servers_of
 from processor_live_postgres.connection import Connection
 
 Columns = tuple[Any, ...]
@@ -49,13 +48,13 @@ class PostgresSettings:
 
     def __post_init__(self) -> None:
         try:
-            ports = parse_dsn(self.url).get("port", "")
-        except psycopg2.ProgrammingError:  # its message may quote the password
-            ports = "unreadable"
-        if not all(port.isdecimal() for port in ports.split(",") if port):
+            readable = bool(servers_of(parse_dsn(self.url)))
+        except (psycopg2.ProgrammingError, ValueError):  # its message may quote the password
+            readable = False
+        if not readable:
             raise StartError(
                 "processor-live: POSTGRES_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must be "
-                "percent-encoded, and a port is a number"
+                "percent-encoded, a port is a number, and of several hosts each has one, or all have one"
             )
 
 
@@ -66,11 +65,12 @@ class Database:
     """
 
     def __init__(self, dsn: str, *, size: int, timeout_ms: int) -> None:
-        self._parameters = parse_dsn(dsn)
+        parameters = parse_dsn(dsn)
         limits = f"-c statement_timeout={timeout_ms} -c default_transaction_read_only=on"
-        self._parameters["options"] = f"{self._parameters.get('options', '')} {limits}".strip()
-        self._parameters.setdefault("application_name", "processor-live")
-        self._parameters.setdefault("client_encoding", "UTF8")  # a database without one of its own would speak ASCII
+        parameters["options"] = f"{parameters.get('options', '')} {limits}".strip()
+        parameters.setdefault("application_name", "processor-live")
+        parameters.setdefault("client_encoding", "UTF8")  # a database without one of its own would speak ASCII
+        self._servers = servers_of(parameters)
         self._timeout_ms = timeout_ms
         self._places = asyncio.Semaphore(size)
         self._queries: set[asyncio.Task[list[Columns]]] = set()
@@ -145,26 +145,23 @@ class Database:
                 self._idle.append(connection)
 
     async def _connect(self) -> Connection:
-        """Try the host's addresses one after another."""
-        failure: Exception | None = None
-        for address in await self._addresses():
-            parameters = {**self._parameters, **({"hostaddr": address} if address else {})}
+        """Try the addresses of all servers one after another."""
+        failure: Exception = OSError("the host has no address")
+        for server in self._servers:
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    return await Connection.to(make_dsn(**parameters))
-            except TimeoutError:
-                failure = TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
-            except (psycopg2.Error, OSError) as error:
+                addresses = await addresses_of(server)
+            except OSError as error:
                 failure = error
-        raise failure or OSError("the host has no address")
-
-    async def _addresses(self) -> list[str | None]:
-        host = self._parameters.get("host", "")
-        if not host or host.startswith("/") or "," in host or "hostaddr" in self._parameters:
-            return [None]  # a Unix socket, or the operator has said it all
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, self._parameters.get("port", 5432), type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+                continue
+            for address in addresses:
+                try:
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        return await Connection.to(make_dsn(**address))
+                except TimeoutError:
+                    failure = TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
+                except (psycopg2.Error, OSError) as error:
+                    failure = error
+        raise failure
 
     async def _forget_idle(self) -> None:
         while self._idle:
