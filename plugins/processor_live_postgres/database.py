@@ -5,7 +5,7 @@ A pool of our own, because aiopg's hands out connections that a restart of the s
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +64,11 @@ class Database:
     The server never sees more of them, unless it does not even cancel a statement, and is late to notice that we left.
     """
 
-    def __init__(self, dsn: str, *, size: int, timeout_ms: int) -> None:
+    def __init__(self, dsn: str, *, size: int, timeout_ms: int, session: Mapping[str, str] = {}) -> None:
         parameters = parse_dsn(dsn)
-        limits = f"-c statement_timeout={timeout_ms} -c default_transaction_read_only=on"
-        parameters["options"] = f"{parameters.get('options', '')} {limits}".strip()
+        session = {"statement_timeout": str(timeout_ms), "default_transaction_read_only": "on", **session}
+        options = (parameters.get("options", ""), *(f"-c {name}={value}" for name, value in session.items()))
+        parameters["options"] = " ".join(options).strip()
         parameters.setdefault("application_name", "processor-live")
         parameters.setdefault("client_encoding", "UTF8")  # a database without one of its own would speak ASCII
         self._servers = servers_of(parameters)

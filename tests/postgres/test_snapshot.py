@@ -135,6 +135,25 @@ async def test_those_who_ask_at_the_same_moment_share_one_query_and_nobody_after
     assert metric("live_snapshot_seconds_count") - before == 3
 
 
+TOLD = """
+CREATE SCHEMA {schema};
+CREATE VIEW {schema}.entries AS
+    SELECT * FROM public.entries WHERE current_setting('random_page_cost')::float < 0.1
+"""
+
+
+async def test_postgres_is_told_what_the_plan_of_the_query_needs(database: Database, event: str) -> None:
+    """The tests of its cost tell it themselves."""
+    database.register(event, "1")
+    schema = f"told_{uuid.uuid4().hex}"
+    database.execute(TOLD.format(schema=schema))
+    async with running(
+        app_with("snapshot", POSTGRES_URL=f"{database.url}?options=-csearch_path%3D{schema},public")
+    ) as app:
+        assert set(await rows(app, event)) == {"1"}
+    database.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
 @pytest.fixture
 def locked(database: Database) -> Iterator[Database]:
     """Let every query of positions wait, until the test rolls back."""
