@@ -1,3 +1,5 @@
+// What may be asked of live.js, and what does it tell? docs/contract.md is a file of processor_live, the service.
+
 /** The last known position of a device (docs/contract.md §3). What is absent is unknown. */
 export interface PositionEntry {
   /** The tracker's IMEI. */
@@ -92,9 +94,10 @@ export interface LiveClient {
   /**
    * Follow a topic, e.g. `event:<uuid>`, until `unsubscribe` or `close`, across reconnects.
    *
-   * Without a connection it waits for one. Rejected with a `LiveError` when the topic is refused or there is no answer
-   * in 5 s; it is then not followed. A topic that is followed already is asked for anew, for a fresh snapshot: then
-   * `timeout` and `error` leave it followed as it was.
+   * Without a connection it waits for one; asked again right after an `error` or a `timeout` it first waits as a
+   * reconnect does, up to 30 s (docs/contract.md §9). Rejected with a `LiveError` when the topic is refused or there is
+   * no answer in 5 s; it is then not followed. A topic that is followed already is asked for anew, for a fresh snapshot:
+   * then `timeout` and `error` leave it followed as it was.
    */
   subscribe(topic: string): Promise<Snapshot>
 

@@ -74,7 +74,7 @@ class Connection:
         self._control: list[bytes] = []  # a deque would take 760 bytes of every idle connection
         self._control_bytes = 0
         self._missed: dict[str, Backlog] | None = None
-        """By topic, while it is behind."""
+        """By topic, while it is behind; the one that is to be served next comes first."""
         self._taken_bytes = 0
         self._inflates = inflates
         self._inflated = OUT_OF_STEP
@@ -160,7 +160,7 @@ class Connection:
         """Hand out what waits, as far as the transport has room, in one write; return whether it has caught up.
 
         Control messages go first: a `subscribed` precedes the positions of its topic, and nothing is left of a
-        subscription that an `unsubscribed` ended.
+        subscription that an `unsubscribed` ended. Topics take turns.
         """
         if self._missed is None or not self.open:
             return True
@@ -174,13 +174,16 @@ class Connection:
             room -= len(frame)
             taken.append(frame)
         for topic, backlog in list(self._missed.items()):
+            if room <= 0:
+                break
             frames, replaced = backlog.take(room)
             room -= sum(map(len, frames))
             taken += frames
             metrics.DELIVERIES.inc(len(frames))
             metrics.CONFLATED.inc(replaced)
-            if backlog.empty:
-                del self._missed[topic]
+            del self._missed[topic]
+            if not backlog.empty:
+                self._missed[topic] = backlog  # behind those that had nothing this time
         if taken:
             joined = b"".join(taken)
             self._taken_bytes += len(joined)

@@ -64,10 +64,11 @@ class FrameReader:
         """Whether they are compressed."""
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, str | bytes | int]]:
-        """Yield what is whole now: messages (str or bytes), pings and pongs (bytes), and a close frame (its code).
+        """Yield what each frame says: a message (str or bytes), a ping or pong (bytes), or a close frame (its code).
 
-        A close frame without a code has 1005 (RFC 6455 §7.1.5). Take all before more is fed. Raises `ViolationError`:
-        nothing must be fed after it.
+        A close frame without a code has 1005 (RFC 6455 §7.1.5). A message comes with its last fragment, each before it
+        is an empty `CONTINUATION`: whoever takes turns by what has been yielded counts it, too. Take all before more is
+        fed. Raises `ViolationError`: nothing must be fed after it.
         """
         data = self._data + data if self._data else data
         at = 0
@@ -82,8 +83,7 @@ class FrameReader:
                 if opcode is not Opcode.CONTINUATION:
                     self._opcode, self._compressed = opcode, bool(first & _RSV1)
                 self._message += payload
-                if first & _FIN:
-                    yield self._whole_message()
+                yield self._whole_message() if first & _FIN else (Opcode.CONTINUATION, b"")
         self._data = data[at:]
 
     def _frame(self, data: bytes, at: int) -> tuple[int, bytes, int] | None:

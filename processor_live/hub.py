@@ -7,7 +7,8 @@ position after a quiet moment goes at once; a flush that takes long stretches th
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 
 from aiohttp import web
 
@@ -24,7 +25,7 @@ Route = Callable[[str], Collection[str]]
 MEMBERS_PER_TURN = 256
 """Writes of one flush before the loop may do something else: a write costs 4-14 us (docs/performance.md)."""
 MESSAGES_PER_BATCH = 1_000
-"""Encoded at a time: 6 ms of work when they are compressed."""
+"""Encoded at a time: 6 ms of work when they are compressed, each about as much as a write."""
 DEVICES_PER_TURN = 1_000
 """Devices looked at by `reroute` before the loop may do something else."""
 MAX_ORPHANS = 100_000
@@ -64,25 +65,29 @@ class Topic:
         if ts is not None and ts > self.shown.get(device_id, -1):
             self.shown[device_id] = ts
 
-    async def flush(self) -> None:
-        """Write what is pending to every member; to be run once at a time, or the order per client would break."""
+    def flush(self) -> Iterator[int]:
+        """Write what is pending to every member; after each step yield what it was worth, in writes.
+
+        To be run once at a time, or the order per client would break.
+        """
         pending, self.pending = self.pending, []
         after = self.newest.published - len(pending)
         for start in range(0, len(pending), MESSAGES_PER_BATCH):
             messages = pending[start : start + MESSAGES_PER_BATCH]
-            await self._send(Batch(self.name, messages, after=after + start, newest=self.newest, stream=self.stream))
+            batch = Batch(self.name, messages, after=after + start, newest=self.newest, stream=self.stream)
+            yield from self._send(batch)
+            yield len(batch)  # to encode them
 
-    async def _send(self, batch: Batch) -> None:
+    def _send(self, batch: Batch) -> Iterator[int]:
         """Write a batch to every member."""
         written = 0
-        for turn, connection in enumerate(list(self.members), 1):
+        for connection in list(self.members):
             seen = self.members.get(connection, batch.last)  # it may have left, or left and joined again
             if seen <= batch.after:
                 written += connection.deliver(batch)
             elif seen < batch.last:
                 written += connection.deliver(batch.tail(seen))
-            if turn % MEMBERS_PER_TURN == 0:
-                await asyncio.sleep(0)
+            yield 1
         metrics.DELIVERIES.inc(written)
 
 
@@ -221,8 +226,12 @@ class Hub:
     async def flush(self) -> None:
         """Write everything that is pending."""
         dirty, self._dirty = self._dirty, {}
-        for topic in dirty:
-            await topic.flush()
+        done = 0
+        for writes in chain.from_iterable(topic.flush() for topic in dirty):
+            done += writes
+            if done >= MEMBERS_PER_TURN:
+                done = 0
+                await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Flush whenever something is pending, for ever; at most once per interval."""

@@ -17,6 +17,8 @@ NOT_SENT_BYTES = 16_384
 """What may wait in the send buffer, not yet on the wire."""
 LAST_WORDS_MS = 5_000
 """What a peer may take to acknowledge the last of a closed connection: else Linux tries for two minutes, for 128 KB."""
+_BYTES_ACKED = struct.Struct("120xQ")
+"""Where Linux (4.1 and later) has it in its `struct tcp_info`."""
 
 
 def bound_send_buffer(transport: asyncio.Transport) -> None:
@@ -43,6 +45,34 @@ def _kernel_queue_bytes(transport: asyncio.Transport) -> int:
     except OSError:
         return 0
     return int(queued)
+
+
+class Mark:
+    """The end of what has been sent to a peer so far: has it been taken up to there, or how far?"""
+
+    __slots__ = ("_at", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._at = unsent_bytes(transport) + self.taken_bytes
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the peer has acknowledged, counted from an arbitrary point; 0 where the system does not tell."""
+        sock: socket.socket | None = self._transport.get_extra_info("socket")
+        if sock is None:
+            return 0
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+            (acked,) = _BYTES_ACKED.unpack(info)
+        except (AttributeError, OSError, struct.error):  # the option is Linux's; or it is gone already
+            return 0
+        return int(acked)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the peer has acknowledged all up to here; where the system does not tell, it never has."""
+        return self.taken_bytes >= self._at
 
 
 def close_soon(transport: asyncio.Transport) -> None:

@@ -163,7 +163,7 @@ class Settings:
     )  # fmt: skip
     ping_interval_ms: int = integer(
         "LIVE_WS_PING_INTERVAL_MS", 30_000, 100, 3_600_000,
-        "quiet time before a ping; a peer silent for half of it more is dropped",
+        "quiet time before a ping; a peer that then stays silent for another half of it is dropped",
     )  # fmt: skip
     drain_timeout_ms: int = integer(
         "LIVE_WS_DRAIN_TIMEOUT_MS", 5_000, 0, 600_000, "what a stop may take to say goodbye to every client"

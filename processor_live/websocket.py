@@ -9,26 +9,26 @@ from collections.abc import Callable, Iterator
 
 from processor_live.frame_reader import FrameReader, Opcode, ViolationError
 from processor_live.framing import close_frame, ping_frame, pong_frame
-from processor_live.kernel import abort_now, close_soon
+from processor_live.kernel import Mark, abort_now, close_soon
+from processor_live.ping import LOOKS, Ping
 from processor_live.protocol import Disconnect
 
 ABNORMAL = 1006
 """The code of a connection that ended without a close frame (RFC 6455 §7.1.5)."""
-PATIENCE = 1.5
-"""Ping intervals that a client may be silent before it is dropped: one until the ping, half of one to answer it."""
-
-MAX_UNREAD_BYTES = 1_048_576
-"""What may wait for a client before its pings go unanswered: only the last one needs an answer (RFC 6455 §5.5.3)."""
+PATIENCE = 0.5
+"""Ping intervals that a client has for its answer."""
+MAX_UNREAD_PONGS = 32
+"""What may wait for a client before its pings go unanswered; from Python 3.12 on each write adds up all that wait."""
 FRAMES_PER_TURN = 32
-"""Taken from one client before the loop may do something else: a millisecond, if they are commands."""
+"""Taken from one client before the loop may do something else, fragments included: a millisecond for commands."""
 
 
 class WebSocket(asyncio.Protocol):
     """The protocol of a transport from its upgrade to its end; `begin` it when messages can be taken."""
 
     __slots__ = (
-        "_broken", "_end", "_heard", "_lost", "_ping_interval_s", "_reader", "_stopped", "_take", "_timer",
-        "_waiter", "close_code", "open", "transport",
+        "_broken", "_end", "_heard", "_last_pong", "_lost", "_ping", "_ping_interval_s", "_pongs", "_reader",
+        "_stopped", "_take", "_timer", "_waiter", "close_code", "open", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, reader: FrameReader, ping_interval_s: float) -> None:
@@ -41,10 +41,17 @@ class WebSocket(asyncio.Protocol):
         self._ping_interval_s = ping_interval_s
         self._heard = 0.0
         """When the client last said anything (loop time)."""
+        self._ping: Ping | None = None
+        """While the client owes an answer."""
+        self._pongs = 0
+        """Sent since it was last known that all had been read."""
+        self._last_pong: Mark | None = None
+        """Where it is, when no more may be sent until it has been read."""
         self._timer: asyncio.TimerHandle | None = None
         self._take: Callable[[str | bytes], None] | None = None
         """Where messages go; None before the beginning and after the end of reading."""
         self._end: Callable[[], None] | None = None
+        """Whom to tell that no more will come; None before the beginning and after he has been told."""
         self._stopped = False
         self._broken = False
         """Whether the client has said what cannot be read: then nothing that follows can."""
@@ -57,12 +64,11 @@ class WebSocket(asyncio.Protocol):
 
         The transport reads from now on.
         """
-        self._end = end
         self.transport.resume_reading()
         if self._stopped:
             end()
             return
-        self._take = take
+        self._take, self._end = take, end
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
         self._timer = loop.call_later(self._ping_interval_s, self._beat)
@@ -74,12 +80,14 @@ class WebSocket(asyncio.Protocol):
         self._take = None
         if not self._stopped:
             self._stopped = True
-            if self._end is not None:
-                self._end()
+            end, self._end = self._end, None  # it holds this: no cycle, with a cookie in it, must be left
+            if end is not None:
+                end()
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says. Any frame is a sign of life."""
         self._heard = asyncio.get_running_loop().time()
+        self._ping = None
         if not self._broken:
             self._listen(self._reader.feed(data))
 
@@ -107,10 +115,21 @@ class WebSocket(asyncio.Protocol):
         if isinstance(said, int):
             self._part(said)
         elif opcode is Opcode.PING:
-            if self.open and isinstance(said, bytes) and self.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
-                self.transport.write(pong_frame(said))
-        elif opcode is not Opcode.PONG and self._take is not None:
+            if self.open and isinstance(said, bytes):
+                self._answer(said)
+        elif opcode in {Opcode.TEXT, Opcode.BINARY} and self._take is not None:
             self._take(said)
+
+    def _answer(self, ping: bytes) -> None:
+        """Send a pong, unless as many as may wait have not been read."""
+        if self._last_pong is not None:
+            if self.transport.get_write_buffer_size() and not self._last_pong.passed:
+                return
+            self._pongs, self._last_pong = 0, None
+        self.transport.write(pong_frame(ping))
+        self._pongs += 1
+        if self._pongs == MAX_UNREAD_PONGS:
+            self._last_pong = Mark(self.transport)
 
     def _part(self, code: int) -> None:
         """Let the client go: it has said goodbye, first or in answer to ours."""
@@ -146,14 +165,15 @@ class WebSocket(asyncio.Protocol):
     def _beat(self) -> None:
         """Ping a client that has been silent for an interval, and drop it when it does not answer."""
         loop = asyncio.get_running_loop()
-        silent_s = loop.time() - self._heard
-        if silent_s >= PATIENCE * self._ping_interval_s:
-            abort_now(self.transport)
-            return
-        if silent_s < self._ping_interval_s:
-            wait_s = self._ping_interval_s - silent_s
+        wait_s = PATIENCE * self._ping_interval_s / LOOKS
+        if self._ping is not None:
+            if self._ping.in_vain():
+                abort_now(self.transport)
+                return
+        elif (left_s := self._heard + self._ping_interval_s - loop.time()) > 0:
+            wait_s = left_s
         else:
-            wait_s = PATIENCE * self._ping_interval_s - silent_s
             if self.open:
                 self.transport.write(ping_frame())
+            self._ping = Ping(self.transport)
         self._timer = loop.call_later(wait_s, self._beat)

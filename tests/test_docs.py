@@ -3,16 +3,17 @@
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 import processor_live
-from processor_live import AUTHORIZE, Verdict
+from processor_live import Verdict
 from processor_live.app import make_app
 from processor_live.plugins import ENTRY_POINTS
 from processor_live.protocol import EXPLANATIONS, Disconnect, ErrorCode
-from processor_live.settings import Setting, Settings, settings_of
+from processor_live.settings import Setting, Settings, load, settings_of
+from processor_live_directus.auth import PATIENCE_SECONDS
 from processor_live_directus.client import DirectusSettings
 from processor_live_map.settings import MapSettings
 from processor_live_postgres.database import PostgresSettings
@@ -22,6 +23,10 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+DOCUMENTS = (
+    *map(ROOT.joinpath, ("README.md", "CHANGELOG.md", "bench/README.md", "client/README.md", "deploy/README.md")),
+    *(ROOT / "docs").glob("*.md"),
+)
 CLIENT_FILES = (ROOT / "client" / "live.js", ROOT / "client" / "live.d.ts")
 CLIENT = CLIENT_FILES[0].read_text(encoding="utf-8")
 
@@ -64,6 +69,13 @@ def test_the_client_keeps_the_times_of_the_contract() -> None:
     assert kept == written
 
 
+def test_the_client_waits_longer_for_a_handshake_than_the_service_waits_for_directus() -> None:
+    row = r"^\| `HANDSHAKE_MS` \| (\d+) \|.*at most (\d+) \|$"
+    ((handshake_ms, auth_ms),) = re.findall(row, CONTRACT, re.MULTILINE)
+    assert load(DirectusSettings, {}).auth_timeout_ms <= int(auth_ms)
+    assert PATIENCE_SECONDS * 1000 + int(auth_ms) < int(handshake_ms)
+
+
 def test_the_client_comes_back_after_the_close_codes_of_the_contract_and_no_others() -> None:
     stays_away = re.findall(r"^\| (\d{4}) \|.*\| not reconnect by itself \|$", CONTRACT, re.MULTILINE)
     (faults,) = re.findall(r"^const FAULTS = \[([\d, ]+)\]", CLIENT, re.MULTILINE)
@@ -83,14 +95,10 @@ def test_the_plugin_guide_names_all_that_a_plugin_may_import_and_nothing_else() 
         assert set(re.findall(r"`(\w+)`", name)) <= set(processor_live.__all__)
 
 
-async def test_the_plugin_guides_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PLUGINS, re.DOTALL)
-    (tmp_path / "open_day.py").write_text(example, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    app = make_app({"LIVE_PLUGINS": "open_day:setup", "OPEN_DAY_TOPIC": "event:1"})
-    anybody: Any = None
-    assert await app[AUTHORIZE].answer(anybody, "event:1") is Verdict.ALLOW
-    assert await app[AUTHORIZE].answer(anybody, "event:2") is Verdict.FORBIDDEN
+def test_the_plugin_guide_has_every_verdict() -> None:
+    section = PLUGINS.partition("## What the answers hold")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[A-Z]{2}.*?) \|", section, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == [*Verdict.__members__]
 
 
 def test_the_readme_names_the_plugins_that_are_installed() -> None:
@@ -99,9 +107,16 @@ def test_the_readme_names_the_plugins_that_are_installed() -> None:
     assert all(f"`{name}`" in README for name in installed)
 
 
+def test_every_metric_that_the_documents_name_exists() -> None:
+    make_app({"REDIS_URL": "redis://redis", "POSTGRES_URL": "postgresql://postgres"})  # has the plugins' metrics, too
+    metrics = {f"{each.name}_total" if each.type == "counter" else each.name for each in REGISTRY.collect()}
+    for document in DOCUMENTS:
+        named = re.findall(r"\blive_[a-z_]+?(?=(?:_count)?\b)", document.read_text(encoding="utf-8"))
+        assert set(named) <= metrics, document.name
+
+
 def test_every_file_that_the_documents_link_to_exists() -> None:
-    documents = ("README.md", "CHANGELOG.md", "client/README.md", "deploy/README.md")
-    for document in (*map(ROOT.joinpath, documents), *(ROOT / "docs").glob("*.md")):
+    for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from prometheus_async.aio import time
 from prometheus_client import Counter, Histogram
+from yarl import URL
 
 from processor_live import ENVIRON, HEALTH, Check, StartError, integer, load, one_line, url
 from processor_live_directus.places import NoPlaceError, Places
@@ -31,8 +31,9 @@ class DirectusSettings:
 
     base_url: str = url("DIRECTUS_BASE_URL", "http://directus:8055", ("http", "https"), "where Directus answers")
     auth_timeout_ms: int = integer(
-        "DIRECTUS_AUTH_TIMEOUT_MS", 3_000, 1, 60_000, "for one /users/me, once it has its place"
-    )
+        "DIRECTUS_AUTH_TIMEOUT_MS", 3_000, 1, 60_000,
+        "for one /users/me, once it has its place; above 5000 browsers give up first",
+    )  # fmt: skip
     authz_timeout_ms: int = integer(
         "DIRECTUS_AUTHZ_TIMEOUT_MS", 3_000, 1, 60_000, "for one event check, once it has its place"
     )
@@ -42,13 +43,13 @@ class DirectusSettings:
 
     def __post_init__(self) -> None:
         try:
-            readable = urlsplit(self.base_url).port != 0
-        except ValueError:  # its message, like aiohttp's later, may quote a password
+            readable = URL(self.base_url).port != 0
+        except ValueError:  # as aiohttp's would be at each call, and its message may quote a password
             readable = False
         if not readable:
             raise StartError(
-                "processor-live: DIRECTUS_BASE_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must "
-                "be percent-encoded, and a port is a number"
+                "processor-live: DIRECTUS_BASE_URL cannot be read: in a password '/', '@', ':', '?', '#', '%', '[', "
+                "']' and '\\' must be percent-encoded, a host is a name or an address, and a port is a number"
             )
 
 
@@ -206,10 +207,14 @@ class Directus:
 
 
 def _reason(error: Exception) -> str:
-    """Return why there was no answer, for the operator, without what came: aiohttp may quote a cookie in it."""
-    if isinstance(error, ClientError) and not isinstance(error, OSError | ValueError):
-        return f"{type(error).__name__}: not a whole answer in HTTP"
-    return one_line(error)
+    """Return why there was no answer, for the operator, without what went or came.
+
+    Who refuses to send a URL or a cookie, or cannot read an answer, may quote it, and with it a password.
+    """
+    if isinstance(error, OSError | NoAnswerError):
+        return one_line(error)
+    what = "no request that can be sent" if isinstance(error, ValueError) else "not a whole answer in HTTP"
+    return f"{type(error).__name__}: {what}"
 
 
 async def _body(response: ClientResponse) -> bytes:

@@ -34,7 +34,7 @@ def contents(settings: MapSettings) -> Iterator[tuple[str, bytes]]:
     try:
         leaflet = files("xstatic.pkg.leaflet").joinpath("data")
     except ModuleNotFoundError:
-        raise StartError("processor-live: the plugin 'map' needs Leaflet: pip install 'processor-live[map]'") from None
+        raise StartError("processor-live: the plugin 'map' needs Leaflet: pip install xstatic-leaflet") from None
     for name in LEAFLET:
         yield name, leaflet.joinpath(name).read_bytes()
     yield "overlay.json", read_overlay(settings.overlay)

@@ -6,6 +6,7 @@ from typing import Any, Self
 from weakref import ReferenceType
 
 import aiopg
+import psycopg2
 
 
 class Connection(aiopg.Connection):
@@ -18,6 +19,8 @@ class Connection(aiopg.Connection):
     async def to(cls, dsn: str) -> Self:
         """Connect to one address. Raises `psycopg2.Error`."""
         connection = cls(dsn, timeout=0, enable_json=False, enable_hstore=False, enable_uuid=False)
+        # nobody listens: aiopg would keep the first failure there, and by its traceback all who have waited for it
+        connection._notifies_proxy.close(psycopg2.NotSupportedError())
         _ = await connection
         return connection
 

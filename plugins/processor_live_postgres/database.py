@@ -1,21 +1,20 @@
 """How is Postgres asked, without ever blocking the loop or hanging on it?
 
-A pool of our own, because each of these has bitten: aiopg hangs on a host with two addresses of which the first
-refuses, and its pool hands out connections that a restart of the server has killed.
+A pool of our own, because aiopg's hands out connections that a restart of the server has killed.
 """
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 from aiohttp import web
-from psycopg2.extensions import QueryCanceledError, make_dsn, parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from processor_live import StartError, integer, url
+from processor_live_postgres.addresses import addresses_of, servers_of
 from processor_live_postgres.connection import Connection
 
 Columns = tuple[Any, ...]
@@ -49,25 +48,30 @@ class PostgresSettings:
 
     def __post_init__(self) -> None:
         try:
-            ports = parse_dsn(self.url).get("port", "")
-        except psycopg2.ProgrammingError:  # its message may quote the password
-            ports = "unreadable"
-        if not all(port.isdecimal() for port in ports.split(",") if port):
+            readable = bool(servers_of(parse_dsn(self.url)))
+        except (psycopg2.ProgrammingError, ValueError):  # its message may quote the password
+            readable = False
+        if not readable:
             raise StartError(
                 "processor-live: POSTGRES_URL cannot be read: in a password '/', '@', ':', '?', '#' and '%' must be "
-                "percent-encoded, and a port is a number"
+                "percent-encoded, a port is a number, and of several hosts each has one, or all have one"
             )
 
 
 class Database:
-    """Read-only queries to one Postgres, which never sees more than `size` connections."""
+    """Read-only queries to one Postgres, over `size` connections at most.
 
-    def __init__(self, dsn: str, *, size: int, timeout_ms: int) -> None:
-        self._parameters = parse_dsn(dsn)
-        limits = f"-c statement_timeout={timeout_ms} -c default_transaction_read_only=on"
-        self._parameters["options"] = f"{self._parameters.get('options', '')} {limits}".strip()
-        self._parameters.setdefault("application_name", "processor-live")
-        self._parameters.setdefault("client_encoding", "UTF8")  # a database without one of its own would speak ASCII
+    The server never sees more of them, unless it does not even cancel a statement, and is late to notice that we left.
+    """
+
+    def __init__(self, dsn: str, *, size: int, timeout_ms: int, session: Mapping[str, str] = {}) -> None:
+        parameters = parse_dsn(dsn)
+        session = {"statement_timeout": str(timeout_ms), "default_transaction_read_only": "on", **session}
+        options = (parameters.get("options", ""), *(f"-c {name}={value}" for name, value in session.items()))
+        parameters["options"] = " ".join(options).strip()
+        parameters.setdefault("application_name", "processor-live")
+        parameters.setdefault("client_encoding", "UTF8")  # a database without one of its own would speak ASCII
+        self._servers = servers_of(parameters)
         self._timeout_ms = timeout_ms
         self._places = asyncio.Semaphore(size)
         self._queries: set[asyncio.Task[list[Columns]]] = set()
@@ -116,54 +120,59 @@ class Database:
 
     async def _run(self, query: str, parameters: Sequence[object]) -> list[Columns]:
         if self._idle:
+            connection = self._idle.pop()
             try:
-                return await self._ask(self._idle.pop(), query, parameters)
-            except QueryCanceledError:  # an `OperationalError`, but of a living server
-                raise
+                return await self._ask(connection, query, parameters)
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                if not connection.closed:
+                    raise
                 await self._forget_idle()  # the server has restarted: they are all dead, and a new one may live
         return await self._ask(await self._connect(), query, parameters)
 
     async def _ask(self, connection: Connection, query: str, parameters: Sequence[object]) -> list[Columns]:
         try:
             async with asyncio.timeout(self._timeout_ms / 1000 + GRACE_SECONDS):
-                rows = await _fetch(connection, query, parameters)
+                return await _fetch(connection, query, parameters)
         except TimeoutError:  # a server that does not even cancel the statement: nor would it hear the others
             await connection.close()
             await self._forget_idle()
             raise
-        except BaseException:
-            await connection.close()
+        except BaseException as error:
+            if not _is_about_the_statement(error):
+                await connection.close()  # and the server may show it for a moment more, beside the next one
             raise
-        self._idle.append(connection)
-        return rows
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     async def _connect(self) -> Connection:
-        """Try the host's addresses one after another."""
-        failure: Exception | None = None
-        for address in await self._addresses():
-            parameters = {**self._parameters, **({"hostaddr": address} if address else {})}
+        """Try the addresses of all servers one after another."""
+        failure: Exception = OSError("the host has no address")
+        for server in self._servers:
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    return await Connection.to(make_dsn(**parameters))
-            except TimeoutError:
-                failure = TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
-            except (psycopg2.Error, OSError) as error:
+                addresses = await addresses_of(server)
+            except OSError as error:
                 failure = error
-        raise failure or OSError("the host has no address")
-
-    async def _addresses(self) -> list[str | None]:
-        host = self._parameters.get("host", "")
-        if not host or host.startswith("/") or "," in host or "hostaddr" in self._parameters:
-            return [None]  # a Unix socket, or the operator has said it all
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, self._parameters.get("port", 5432), type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+                continue
+            for address in addresses:
+                try:
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        return await Connection.to(make_dsn(**address))
+                except TimeoutError:
+                    failure = TimeoutError(f"no connection within {CONNECT_SECONDS:g} s")
+                except (psycopg2.Error, OSError) as error:
+                    failure = error
+        raise failure
 
     async def _forget_idle(self) -> None:
         while self._idle:
             with contextlib.suppress(psycopg2.Error):  # closing what is broken
                 await self._idle.pop().close()
+
+
+def _is_about_the_statement(error: BaseException) -> bool:
+    """Return whether this is the server's answer, after which it is ready for the next; `FATAL` is its last word."""
+    return isinstance(error, psycopg2.Error) and error.diag.severity_nonlocalized == "ERROR"
 
 
 async def _fetch(connection: Connection, query: str, parameters: Sequence[object]) -> list[Columns]:

@@ -27,7 +27,7 @@ class RedisSettings:
     )
     group_prefix: str = text(
         "LIVE_BROADCAST_GROUP_PREFIX", "live-broadcast", r"[\w.:-]+", "letters, digits, '_', '.', ':' or '-'",
-        "begins the names of the consumer groups",
+        "begins the names of the consumer groups, and of nobody else's: one that nobody reads is destroyed",
     )  # fmt: skip
     batch_size: int = integer("LIVE_BROADCAST_BATCH_SIZE", 500, 1, 10_000, "entries read at once")
     block_ms: int = integer(

@@ -18,7 +18,7 @@ from processor_live import ENVIRON, HEALTH, HUB, SETTINGS, Health, Hub, Position
 from processor_live_redis.backlog import Backlog
 from processor_live_redis.connection import RedisSettings, patient_redis
 from processor_live_redis.flaws import UNPUBLISHED, Flaws
-from processor_live_redis.group import PAGE, Entry, Group, InstanceTakenError
+from processor_live_redis.group import Entry, Group, InstanceTakenError
 from processor_live_redis.record import RecordDecoder, UnusableRecordError, entry_ms
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ BACKOFF_SECONDS = (0.1, 5.0)
 """Between attempts to read again: the first and the longest, doubling, with jitter."""
 GOODBYE_SECONDS = 1.0
 """What destroying the group may take at a stop: without Redis, the next start reaps it."""
-MAX_HALVINGS = 14
-"""Of what is read at once, when the answers take too long: one entry, whatever the batch size."""
 
 
 def setup(app: web.Application) -> None:
@@ -82,8 +80,6 @@ class Fanout:
         """
         self._held_since: float | None = None
         """Since when the backlog is held back (loop time)."""
-        self._halvings = 0
-        """Of what is read at once, because the answers took too long."""
 
     async def context(self, _: web.Application) -> AsyncIterator[None]:
         """Keep a Redis client; at the end, destroy the group."""
@@ -107,15 +103,14 @@ class Fanout:
                 await self._open()
                 if not self._warmed:
                     await self._warm()
-                block_ms = None  # at first: that the stream is being read is known before something comes
+                await self._step(None)  # that the stream is being read is known before something comes
+                self._reading.good()
                 while True:
-                    await self._step(block_ms)
-                    pause, block_ms = shortest, self._settings.block_ms
+                    await self._step(self._settings.block_ms)
                     self._reading.good()
+                    pause = shortest  # not before: between here and Redis may be who cuts all that waits
             except (RedisError, OSError, InstanceTakenError) as error:
                 self._reading.failing(one_line(error))
-                if isinstance(error, TimeoutError):
-                    self._halvings = min(self._halvings + 1, MAX_HALVINGS)
                 await self._send()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads instances, hides nothing
                 pause = min(2 * pause, longest)
@@ -132,8 +127,7 @@ class Fanout:
         if newest is None:
             return
         tail = Backlog()
-        oldest_ms, at_once = entry_ms(newest) - WARM_MS, self._at_once(PAGE)
-        async for entry in self._group.backwards(newest, oldest_ms, WARM_ENTRIES, at_once):
+        async for entry in self._group.backwards(newest, entry_ms(newest) - WARM_MS, WARM_ENTRIES):
             tail.add(self._positions([entry]))
             tail.keep_newest()
         devices = tail.take()
@@ -147,7 +141,7 @@ class Fanout:
         For the first entry it waits at most `block_ms`, not at all if that is None.
         """
         loop = asyncio.get_running_loop()
-        count = self._at_once(self._settings.batch_size)
+        count = self._group.at_once(self._settings.batch_size)
         asked = loop.time()
         entries = await self._group.read(count, block_ms)
         began = loop.time()
@@ -155,7 +149,6 @@ class Fanout:
         full = len(entries) == count
         if not full:
             self._level_at = asked
-            self._halvings = 0
         if entries:
             RECORDS.inc(len(entries))
             LAST_READ.set(entry_ms(entries[-1][0]) / 1000)
@@ -178,10 +171,6 @@ class Fanout:
         await self._hub.rest()
         if (rest := began + self._interval_s - loop.time()) > 0:
             await asyncio.sleep(rest)
-
-    def _at_once(self, entries: int) -> int:
-        """Return how many to ask for instead of so many: fewer when the answers take too long."""
-        return max(1, entries >> self._halvings)
 
     def _tell_how_far_behind(self, behind_ms: int) -> None:
         BEHIND.set(behind_ms / 1000)

@@ -17,9 +17,9 @@ UNPUBLISHED = "unpublished"
 SUSPICIOUS_SHARE = 0.5
 """Above it something is wrong with a clock, or with what writes the stream, and nobody sees anything."""
 SUSPICIOUS_SAMPLE = 100
-"""So many records at least, or the share says nothing."""
+"""So many records at least, the ordinary ones aside, or the share says nothing."""
 ORDINARY = Flaw.NO_FIX.value
-"""A garage full of trackers is no fault."""
+"""A garage full of trackers is no fault, nor does it make one smaller."""
 
 
 class Flaws:
@@ -47,11 +47,11 @@ class Flaws:
 
     def judge(self, records: int) -> None:
         """Say, whenever there are enough, whether most are unusable; `records` have been read, whatever they were."""
-        self._records += records
+        self._records += records - self._seen.pop(ORDINARY, 0)
         if self._records < SUSPICIOUS_SAMPLE:
             return
-        self._seen.pop(ORDINARY, None)
-        share = self._seen.total() / self._records
+        unusable = min(self._seen.total(), self._records)  # what is published now may have been read long ago
+        share = unusable / self._records
         if share > SUSPICIOUS_SHARE:
             ((most, _),) = self._seen.most_common(1)
             self._check.failing(f"{share:.0%} of the records cannot be used, most of them: {most}")

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from processor_live import Check, one_line
+from processor_live_redis.portion import Portion
 from processor_live_redis.record import entry_ms
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ BEGINNING = b"0-0"
 LIVENESS_TTL_SECONDS = 15
 LIVENESS_REFRESH_SECONDS = 5
 PAGE = 1_000
-"""Entries read at once while going back through the stream."""
+"""Entries read at once while going back through the stream, if they come in time."""
 
 
 class InstanceTakenError(Exception):
@@ -55,6 +56,7 @@ class Group:
         self._token = secrets.token_hex(8).encode()
         self._liveness = liveness
         self._alive_until_refresh = 0.0
+        self._portion = Portion()
         self.last: bytes | None = None
         """The id of the last entry read; None before the first `open`."""
         self._newest = BEGINNING
@@ -92,26 +94,32 @@ class Group:
 
     async def tail(self) -> bytes:
         """Return the id of the newest entry, `0-0` of an empty stream."""
-        async for entry_id, _ in self.backwards(None, None, limit=1):
-            return entry_id
-        return BEGINNING
+        newest = await self._page(b"+", b"-", 1)
+        return newest[0][0] if newest else BEGINNING
 
-    async def backwards(
-        self, newest: bytes | None, oldest_ms: int | None, limit: int, at_once: int = PAGE
-    ) -> AsyncIterator[Entry]:
+    async def backwards(self, newest: bytes | None, oldest_ms: int | None, limit: int) -> AsyncIterator[Entry]:
         """Go through the stream from the entry `newest` (None: the newest there is) back in time."""
         top = newest or b"+"
         bottom = b"-" if oldest_ms is None else str(max(oldest_ms, 0)).encode()
         while limit > 0:
             await self._stay_alive_if_due()  # the tail may be long and the line slow, and nothing is read meanwhile
-            answer = await self._redis.xrevrange(self._stream, top, bottom, count=min(limit, at_once))
-            page = cast("list[Entry]", answer)
+            count = min(limit, self.at_once(PAGE))
+            with self._portion.awaited():
+                page = await self._page(top, bottom, count)
             for entry in page:
                 yield entry
-            if len(page) < at_once:
+            if len(page) < count:
                 return
             limit -= len(page)
             top = b"(" + page[-1][0]
+
+    async def _page(self, top: bytes, bottom: bytes, count: int) -> list[Entry]:
+        """Return the newest entries of a range, the newest first."""
+        return cast("list[Entry]", await self._redis.xrevrange(self._stream, top, bottom, count=count))
+
+    def at_once(self, entries: int) -> int:
+        """Return how many of so many to ask for: fewer while the answers take too long."""
+        return self._portion.of(entries)
 
     async def read(self, count: int, block_ms: int | None) -> list[Entry]:
         """Return the next entries, at most `count`, after at most `block_ms` (None: at once); none when nothing came.
@@ -119,9 +127,10 @@ class Group:
         Raises `redis.RedisError`, `OSError` or `InstanceTakenError`: then `open` the group anew.
         """
         await self._stay_alive_if_due()
-        answer = await self._redis.xreadgroup(
-            self.name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
-        )
+        with self._portion.awaited():
+            answer = await self._redis.xreadgroup(
+                self.name, self._instance, {self._stream: ">"}, count=count, block=block_ms, noack=True
+            )
         entries = cast("list[Entry]", answer)
         if entries:
             self.last = entries[-1][0]
@@ -190,14 +199,19 @@ class Group:
         return bool(await self._redis.set(name + ":alive", self._token, nx=True, ex=LIVENESS_TTL_SECONDS))
 
     async def _is_dead(self, name: str) -> bool:
-        """Return whether nobody renews a group's key, nor reads from it: in a full Redis the living have no keys.
+        """Return whether a group is ours, and nobody renews its key, nor reads from it: the living may have no keys.
 
         Before Redis 7.2 only reads that found something count.
         """
         if await self._redis.exists(name + ":alive"):
             return False
+        instance = name.removeprefix(self._prefix).encode()
         consumers = await self._redis.xinfo_consumers(self._stream, name)
-        return all(consumer["idle"] > LIVENESS_TTL_SECONDS * 1000 for consumer in consumers)
+        # of a group that was never read the name must do; of others we know the only reader, who reads with NOACK
+        return all(
+            consumer["name"] == instance and not consumer["pending"] and consumer["idle"] > LIVENESS_TTL_SECONDS * 1000
+            for consumer in consumers
+        )
 
     async def close(self) -> None:
         """Leave nothing of this instance in Redis. Raises `redis.RedisError` or `OSError`."""

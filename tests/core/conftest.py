@@ -8,6 +8,7 @@ from aiohttp.typedefs import Middleware
 
 from processor_live.app import make_app
 from tests.core.door import Browser, Server, Start, vouch
+from tests.core.pair import Pair, connected
 
 
 @pytest.fixture
@@ -32,3 +33,10 @@ async def start(environ: dict[str, str]) -> AsyncIterator[Start]:
     yield start
     for browser in browsers:
         await browser.close()
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    """A connection with a kernel between its ends."""
+    async with connected() as pair:
+        yield pair

@@ -72,6 +72,7 @@ class World:
         self.gone: list[Spectator] = []
         """Those who have hung up."""
         self._flushing: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._rerouting: asyncio.Task[None] | None = None
         self._leaving: list[asyncio.Task[None]] = []
         self.refresh()
@@ -134,7 +135,11 @@ class World:
             self._flushing = asyncio.create_task(self.hub.flush())
 
     def look(self) -> None:
-        self.laggards.look(asyncio.get_running_loop().time())
+        """Begin to look after those who are behind, unless that is under way."""
+        if self._looking is None or self._looking.done():
+            if self._looking is not None:
+                self._looking.result()  # raise what it has raised
+            self._looking = asyncio.create_task(self.laggards.look())
 
     def set_database(self, down: bool) -> None:  # noqa: FBT001 - a state
         self.database.is_down = down
@@ -176,7 +181,7 @@ class World:
         for number in range(CLIENTS):
             self.read_all(number)
         await self._until(lambda: all(len(each.answers) == len(each.said) for each in self.spectators))
-        for task in (self._rerouting, self._flushing, *self._leaving):
+        for task in (self._rerouting, self._flushing, self._looking, *self._leaving):
             if task is not None:
                 await task
         self.refresh()

@@ -18,6 +18,8 @@ class Group:
         self.given = given
         """Entries handed out: gone for the group, also when the connection died under the answer."""
         self.used = asyncio.get_running_loop().time()
+        self.consumer: bytes | None = None
+        """Who has read from it."""
         self.serves_the_dead = False
         """Whether the next entries go to a read whose end the server has not noticed."""
         self._waiting: asyncio.Future[None] | None = None
@@ -119,12 +121,12 @@ class Stream:
         await self._ask()
 
     async def xreadgroup(
-        self, name: str, _: str, streams: object, *, count: int, block: int | None, noack: bool
+        self, name: str, consumer: str, streams: object, *, count: int, block: int | None, noack: bool
     ) -> list[Entry]:
         assert noack, f"nothing of {streams} stays pending"
         await self._ask()
         group = self._group(name)
-        group.used = asyncio.get_running_loop().time()
+        group.used, group.consumer = asyncio.get_running_loop().time(), consumer.encode()
         if group.given == len(self.entries):
             if block is None:
                 return []
@@ -168,7 +170,11 @@ class Stream:
 
     async def xinfo_consumers(self, _: str, name: str) -> list[dict[str, Any]]:
         await self._ask()
-        return [{"idle": (asyncio.get_running_loop().time() - self._group(name).used) * 1000}]
+        group = self._group(name)
+        if group.consumer is None:
+            return []
+        idle_ms = (asyncio.get_running_loop().time() - group.used) * 1000
+        return [{"name": group.consumer, "pending": 0, "idle": idle_ms}]
 
     async def get(self, key: str) -> bytes | None:
         await self._ask()

@@ -22,12 +22,13 @@ def message(device: str, number: int) -> bytes:
 def test_only_the_newest_message_of_each_device_is_left_in_the_order_published() -> None:
     newest = newest_of("d1", "d2", "d1", "d3", "d2")
     assert newest.published == 5
-    assert newest.between(0, 5) == [(3, b"d1#3"), (4, b"d3#4"), (5, b"d2#5")]
+    assert newest.between(0, 5) == ["d1", "d3", "d2"]
+    assert [newest.messages[device] for device in ("d1", "d3", "d2")] == [(3, b"d1#3"), (4, b"d3#4"), (5, b"d2#5")]
 
 
 def test_what_was_seen_before_and_what_is_yet_to_be_sent_are_left_out() -> None:
     newest = newest_of("d1", "d2", "d3", "d4")
-    assert newest.between(1, 3) == [(2, b"d2#2"), (3, b"d3#3")]
+    assert newest.between(1, 3) == ["d2", "d3"]
     assert newest.between(4, 4) == []
 
 
@@ -46,6 +47,18 @@ def test_a_message_replaced_by_one_that_is_yet_to_be_sent_counts_as_replaced() -
     assert backlog.empty
 
 
+def test_devices_that_come_in_the_same_order_each_time_are_served_in_turn_each_with_its_newest() -> None:
+    newest = newest_of()
+    backlog = Backlog(newest, 0, 0)
+    had = []
+    for _ in range(5):
+        for device in ("d1", "d2", "d3"):
+            newest.add(device, message(device, newest.published + 1))
+        backlog.last = newest.published
+        had += backlog.take(1)[0]
+    assert had == [text_frame(each) for each in (b"d1#1", b"d2#5", b"d3#9", b"d1#10", b"d2#14")]
+
+
 _devices = st.sampled_from(["d1", "d2", "d3"])
 
 
@@ -62,9 +75,9 @@ def test_whatever_is_taken_when_the_newest_of_every_device_arrives_and_none_twic
     had: list[bytes] = []
     replaced = 0
     for room, more in [*steps, (10_000, [])]:
-        for device in more:
-            newest.add(device, message(device, newest.published + 1))
         backlog.last = newest.published
+        for device in more:  # yet to be sent
+            newest.add(device, message(device, newest.published + 1))
         frames, gone = backlog.take(room)
         had += frames
         replaced += gone
@@ -75,4 +88,4 @@ def test_whatever_is_taken_when_the_newest_of_every_device_arrives_and_none_twic
         name, _, number = frame[2:].partition(b"#")
         assert int(number) > shown.get(name, 0)
         shown[name] = int(number)
-    assert shown == {text.partition(b"#")[0]: number for number, text in newest.between(0, newest.published)}
+    assert shown == {device.encode(): newest.messages[device][0] for device in newest.between(0, newest.published)}

@@ -138,6 +138,22 @@ def test_what_waits_is_handed_out_in_portions_of_the_threshold() -> None:
     assert portions >= 8
 
 
+def test_who_cannot_follow_one_topic_is_served_the_other_all_the_same() -> None:
+    client = Client(threshold=1024)
+    client.transport.stall()
+    devices = [f"d{number}" for number in range(100)]
+    client.deliver(EVENT, *[(device, 0) for device in devices])
+    for ts in range(1, 21):
+        client.deliver(EVENT, *[(device, ts) for device in devices])
+        client.deliver(OTHER, ("d1", ts))
+        client.transport.read(client.transport.get_write_buffer_size())
+        assert not client.connection.drain()
+    client.transport.read_all()
+    assert [ts for _, ts in client.positions(OTHER)] == [*range(2, 21, 2)], "every other time it comes first"
+    served = [device for device, _ in client.positions(EVENT)]
+    assert served[:200] == 2 * devices, "the first flush, and what was missed since, each in its turn"
+
+
 def test_the_positions_of_a_topic_that_was_left_are_forgotten_those_of_others_are_not() -> None:
     client = lagging()
     client.deliver(EVENT, ("d1", 1))

@@ -1,6 +1,7 @@
 """An open connection is read to its end, everybody concerned is told, and a stop says goodbye to all."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from processor_live.protocol import Verdict
 from processor_live.seats import SEATS
 from processor_live.signals import CONNECTED, DISCONNECTED, SUBSCRIBED, UNSUBSCRIBED
 from processor_live.slots import AUTHORIZE
+from processor_live.websocket import WebSocket
 from tests.core.door import COOKIE, Browser, Start, allow
 from tests.core.stranger import UPGRADE
 from tests.core.wire import metric, until
@@ -44,6 +46,11 @@ def flow_of(socket: ClientWebSocketResponse) -> tuple[Callable[[], None], Callab
     return transport.pause_reading, transport.resume_reading
 
 
+def kept() -> int:
+    """Return how much there is of connections in this process."""
+    return sum(isinstance(each, Connection | WebSocket) for each in gc.get_objects())
+
+
 async def test_a_connection_has_who_and_from_where_and_lasts_as_long_as_it_is_open(start: Start) -> None:
     browser, before = await start(), metric("live_connections")
     async with browser.ws_connect("/ws-live", headers={**COOKIE, "User": "ben", "X-Forwarded-For": "203.0.113.5"}):
@@ -53,6 +60,24 @@ async def test_a_connection_has_who_and_from_where_and_lasts_as_long_as_it_is_op
         assert metric("live_connections") - before == 1
     await until(lambda: not app_of(browser)[CONNECTIONS])
     assert metric("live_connections") == before
+
+
+async def test_nothing_of_a_connection_that_is_over_waits_for_the_garbage_collector_least_its_cookie(
+    start: Start,
+) -> None:
+    browser = await start()
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        async with browser.ws_connect("/ws-live", headers=COOKIE):
+            assert kept() == before + 2
+        await until(lambda: not app_of(browser)[CONNECTIONS])
+        for _ in range(3):  # what has ended it ends itself
+            await asyncio.sleep(0)
+        assert kept() == before
+    finally:
+        gc.enable()
 
 
 async def test_the_beginning_and_the_end_of_a_connection_are_told(

@@ -36,9 +36,9 @@ def deflated(payload: bytes) -> bytes:
 
 
 def read(*chunks: bytes, inflates: bool = False) -> Said:
-    """Return what a new reader makes of the data."""
+    """Return what a new reader makes of the data, without the pieces that mean nothing yet."""
     reader = FrameReader(LIMIT, inflates=inflates)
-    return [said for chunk in chunks for said in reader.feed(chunk)]
+    return [said for chunk in chunks for said in reader.feed(chunk) if said[0] is not CONTINUATION]
 
 
 def why(data: bytes, *, inflates: bool = False) -> Disconnect:
@@ -143,6 +143,11 @@ def test_what_cannot_be_decoded_is_invalid_data(data: bytes) -> None:
 def test_a_character_may_be_cut_between_fragments() -> None:
     first, second = "é".encode()[:1], "é".encode()[1:]
     assert read(frame(TEXT, first), frame(FIN | CONTINUATION, second)) == [(TEXT, "é")]
+
+
+def test_each_piece_of_a_message_is_told_as_it_is_read_for_it_takes_its_time() -> None:
+    pieces = frame(TEXT) + frame(CONTINUATION) * 2 + frame(FIN | CONTINUATION, b"x")
+    assert list(FrameReader(LIMIT, inflates=False).feed(pieces)) == [(CONTINUATION, b"")] * 3 + [(TEXT, "x")]
 
 
 @pytest.mark.parametrize(

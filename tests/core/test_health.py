@@ -1,5 +1,6 @@
 """An operator sees the same in the log, in the metrics and in `/readyz`."""
 
+import asyncio
 import logging
 
 import pytest
@@ -7,6 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from processor_live.health import Health, make_health_app
 from tests.core.wire import metric
+from tests.running import until
 
 
 def test_a_change_is_logged_once_with_the_problem(caplog: pytest.LogCaptureFixture) -> None:
@@ -29,6 +31,42 @@ def test_a_problem_from_the_start_is_logged_when_it_turns_out_to_be_one(caplog: 
     assert caplog.records == []
     check.failing("no answer from Postgres")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_what_fails_every_other_time_is_failing_and_a_few_lines_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    check = Health().check("stream")
+    for _ in range(1_000):
+        check.failing("no answer")
+        check.good()
+    assert check.problem == "no answer"
+    assert [record.message.split()[0] for record in caplog.records] == ["check.failing", "check.good", "check.failing"]
+
+
+async def test_who_has_failed_again_and_again_is_good_when_it_has_been_well_for_longer_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("processor_live.health.DOUBT_SECONDS", (0.05, 3_600))
+    check, loop, took = Health().check("stream"), asyncio.get_running_loop(), []
+    for _ in range(4):
+        check.failing("no answer")
+        began = loop.time()
+        check.good()
+        await until(lambda: check.problem is None)
+        took.append(loop.time() - began)
+    first, *others = took
+    assert first < 0.05
+    assert [least <= time for least, time in zip((0.05, 0.1, 0.2), others, strict=True)] == [True] * 3
+
+
+async def test_who_has_been_good_for_long_is_believed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processor_live.health.DOUBT_SECONDS", (0.01, 0.02))
+    check = Health().check("stream")
+    for _ in range(3):
+        check.failing("no answer")
+        check.good()
+        assert check.problem is None
+        await asyncio.sleep(0.03)
 
 
 def test_the_metric_is_one_while_the_check_is_good() -> None:

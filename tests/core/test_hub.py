@@ -11,7 +11,7 @@ from processor_live import hub as module
 from processor_live.hub import Hub
 from processor_live.position import Position, Row
 from tests.core.database import fix
-from tests.core.wire import Client, metric
+from tests.core.wire import Client, metric, turns_of
 
 EVENT, OTHER = "event:1", "event:2"
 ROUTES: dict[str, tuple[str, ...]] = {"d1": (EVENT,), "d2": (EVENT, OTHER), "d3": (OTHER,)}
@@ -212,6 +212,28 @@ async def test_members_that_come_and_go_during_a_flush_are_treated_as_if_it_took
     assert leaver.messages == []
 
 
+async def test_flushing_many_topics_of_few_members_lets_others_in(
+    rally: Rally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMBERS_PER_TURN", 6)
+    rally.routes = {f"d{number}": (f"event:{number}",) for number in range(10)}
+    clients = [rally.join(topic) for (topic,) in rally.routes.values() for _ in range(2)]
+    rally.publish(*[(device, 1) for device in rally.routes])
+    assert await turns_of(rally.hub.flush()) >= 3
+    assert all(client.messages for client in clients)
+
+
+async def test_flushing_many_positions_to_few_members_lets_others_in(
+    rally: Rally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMBERS_PER_TURN", 6)
+    monkeypatch.setattr(module, "MESSAGES_PER_BATCH", 3)
+    client = rally.join(EVENT)
+    rally.publish(*[("d1", ts) for ts in range(20)])
+    assert await turns_of(rally.hub.flush()) >= 3
+    assert client.positions(EVENT) == [("d1", ts) for ts in range(20)]
+
+
 async def test_devices_that_a_topic_got_are_shown_when_routes_have_changed(rally: Rally) -> None:
     client = rally.join(EVENT)
     rally.publish(("d1", 1), ("d3", 1), ("nobody's", 1))
@@ -226,12 +248,7 @@ async def test_devices_that_a_topic_got_are_shown_when_routes_have_changed(rally
 async def test_rerouting_many_devices_lets_others_in(rally: Rally, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEVICES_PER_TURN", 2)
     rally.publish(*[(f"d{number}", 1) for number in range(5)])
-    reroute = asyncio.create_task(rally.hub.reroute())
-    turns = 0
-    while not reroute.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert turns >= 3
+    assert await turns_of(rally.hub.reroute()) >= 3
 
 
 async def test_the_first_position_goes_at_once_and_the_next_after_the_interval(rally: Rally) -> None:

@@ -1,14 +1,17 @@
 """A connection after its handshake answers pings, parts politely, and notices who is no longer there."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
 from processor_live.frame_reader import FrameReader
 from processor_live.framing import close_frame, ping_frame, pong_frame
+from processor_live.kernel import Mark, bound_send_buffer
 from processor_live.protocol import Disconnect
-from processor_live.websocket import FRAMES_PER_TURN, MAX_UNREAD_BYTES, WebSocket
+from processor_live.websocket import FRAMES_PER_TURN, MAX_UNREAD_PONGS, WebSocket
+from tests.core.pair import Pair
 from tests.core.test_frame_reader import frame
 from tests.core.wire import CLOSED, Transport, until
 
@@ -45,15 +48,40 @@ async def test_messages_are_handed_on_and_pings_answered() -> None:
 
 
 async def test_who_reads_no_answers_gets_only_so_many_to_its_pings() -> None:
-    peer, pings = Peer().begin(), frame(0x89, b"?" * 125) * FRAMES_PER_TURN
+    peer = Peer().begin()
     peer.transport.stall()
-    for _ in range(2 * MAX_UNREAD_BYTES // len(pings)):
-        peer.says(pings)
-    assert MAX_UNREAD_BYTES < peer.transport.get_write_buffer_size() < MAX_UNREAD_BYTES + 200
+    for _ in range(3 * MAX_UNREAD_PONGS):
+        peer.says(PING)
+    assert peer.transport.written == pong_frame(b"there?") * MAX_UNREAD_PONGS
     peer.transport.read_all()
-    before = len(peer.transport.received)
     peer.says(PING)
-    assert peer.transport.received[before:] == pong_frame(b"there?")
+    assert peer.transport.received == pong_frame(b"there?") * (MAX_UNREAD_PONGS + 1)
+
+
+async def test_who_reads_all_answers_gets_one_to_each_of_its_pings_however_many_come_at_once() -> None:
+    peer = Peer().begin()
+    for _ in range(3):
+        peer.says(PING * MAX_UNREAD_PONGS)
+        await until(lambda: not peer.transport.paused)
+    assert peer.transport.received == pong_frame(b"there?") * 3 * MAX_UNREAD_PONGS
+
+
+async def test_who_is_always_behind_but_reads_the_answers_to_its_pings_gets_more(pair: Pair) -> None:
+    ws = WebSocket(pair.transport, FrameReader(100, inflates=False), 3_600)
+    bound_send_buffer(pair.transport)
+    size, pong = 200_000, len(pong_frame(b"there?"))
+    pair.transport.write(b"x" * size)
+    for _ in range(2):
+        before = pair.transport.get_write_buffer_size()
+        for _ in range(2 * MAX_UNREAD_PONGS):
+            ws.data_received(PING)
+        answers = pair.transport.get_write_buffer_size() - before
+        assert answers == MAX_UNREAD_PONGS * pong
+        answered = Mark(pair.transport)
+        pair.transport.write(b"x" * size)
+        await pair.received(size + answers)
+        await until(lambda: answered.passed)  # noqa: B023 - it is awaited at once
+        assert pair.transport.get_write_buffer_size()
 
 
 async def test_who_says_much_at_once_takes_turns_with_everybody_else() -> None:
@@ -63,6 +91,15 @@ async def test_who_says_much_at_once_takes_turns_with_everybody_else() -> None:
         assert (len(peer.taken), peer.transport.paused) == (turn * FRAMES_PER_TURN, True)
         await asyncio.sleep(0)
     assert (len(peer.taken), peer.transport.paused) == (2 * FRAMES_PER_TURN + 1, False)
+
+
+async def test_a_message_in_many_pieces_takes_turns_too_however_little_is_in_them() -> None:
+    peer = Peer().begin()
+    peer.says(frame(0x01) + frame(0x00) * (2 * FRAMES_PER_TURN - 1) + frame(0x80, b"hello"))
+    for _ in range(2):
+        assert (peer.taken, peer.transport.paused) == ([], True)
+        await asyncio.sleep(0)
+    assert (peer.taken, peer.transport.paused) == (["hello"], False)
 
 
 async def test_who_has_hung_up_is_not_listened_to_between_two_turns() -> None:
@@ -151,7 +188,8 @@ async def test_a_silent_client_is_pinged_and_dropped_when_it_does_not_answer() -
 
 @pytest.mark.parametrize("sign", [PONG, HELLO, PING, HELLO[:3]], ids=["pong", "message", "ping", "half a frame"])
 async def test_whatever_a_client_says_is_a_sign_of_life(sign: bytes) -> None:
-    peer = Peer(SOON_S).begin()
+    peer, clock = Peer(SOON_S).begin(), asyncio.get_running_loop().time
+    began = clock()
     for _ in range(3):
         await peer.transport.wrote.wait()
         peer.transport.wrote.clear()
@@ -160,6 +198,50 @@ async def test_whatever_a_client_says_is_a_sign_of_life(sign: bytes) -> None:
         sign = sign if len(sign) > 3 else HELLO[3:]
     assert not peer.transport.aborted
     assert peer.transport.received.count(ping_frame()) >= 3
+    assert clock() - began > 2.9 * SOON_S, "one ping in an interval"
+    peer.transport.abort()
+
+
+async def test_who_reads_slowly_what_came_before_a_ping_is_not_dropped_while_it_cannot_have_seen_it(pair: Pair) -> None:
+    ws = WebSocket(pair.transport, FrameReader(100, inflates=False), SOON_S)
+    pair.transport.set_protocol(ws)
+    bound_send_buffer(pair.transport)
+    ws.begin(lambda _: None, lambda: None, b"")
+    before = b"x" * 1_000_000
+    pair.transport.write(before)
+    clock = asyncio.get_running_loop().time
+    began, read = clock(), 0
+    while clock() - began < 5 * SOON_S:
+        read += await pair.received(1_000)
+        await asyncio.sleep(SOON_S / 100)
+    assert read < len(before)
+    await pair.received(len(before) - read)
+    assert await asyncio.get_running_loop().sock_recv(pair.client, 100) == ping_frame()
+    await asyncio.get_running_loop().sock_sendall(pair.client, PONG)
+    assert await asyncio.get_running_loop().sock_recv(pair.client, 100) == ping_frame(), "it is as alive as any other"
+    assert ws.close_code is None
+
+
+async def test_after_a_standstill_of_ours_who_was_not_pinged_is_pinged_and_not_dropped() -> None:
+    peer = Peer(SOON_S).begin()
+    time.sleep(3 * SOON_S)  # noqa: ASYNC251 - nothing turns meanwhile
+    await until(lambda: peer.transport.wrote.is_set() or peer.transport.aborted)
+    assert peer.transport.received == ping_frame()
+    assert not peer.transport.aborted
+    peer.transport.abort()
+
+
+async def test_after_a_standstill_of_ours_who_was_pinged_before_still_has_time_to_answer() -> None:
+    peer = Peer(SOON_S).begin()
+    await peer.transport.wrote.wait()
+    peer.transport.wrote.clear()
+    time.sleep(3 * SOON_S)  # noqa: ASYNC251 - nothing turns meanwhile
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not peer.transport.aborted
+    peer.says(PONG)
+    await peer.transport.wrote.wait()
+    assert peer.transport.received == 2 * ping_frame()
     peer.transport.abort()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor_live import command_queue, hub, subscription
+from processor_live import command_queue, hub, laggards, subscription
 from processor_live.protocol import Verdict
 from tests.core.database import DEVICES, TOPICS
 from tests.core.expectation import Expectation
@@ -117,9 +117,10 @@ def _up_to_date(world: World, held: dict[str, dict[str, int]]) -> None:
 
 
 def take_turns(count: int, *, derandomize: bool = False) -> None:
-    """Tell so many stories, of a hub that lets others in after every device and every write or two."""
+    """Tell so many stories, of a core that lets others in after every device and every write or two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub, "DEVICES_PER_TURN", 1)
+        patch.setattr(laggards, "TURN_SECONDS", 0)
         patch.setattr(command_queue, "MAX_WAITING", 4)
         patch.setattr(subscription.log, "disabled", True)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from prometheus_client import REGISTRY
@@ -224,3 +224,13 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn until `condition()` holds; the test's timeout ends it otherwise."""
     while not condition():  # noqa: ASYNC110 - there is no event for what a client has read
         await asyncio.sleep(0)
+
+
+async def turns_of(work: Coroutine[None, None, None]) -> int:
+    """Return how many turns of the event loop something takes."""
+    task, turns = asyncio.create_task(work), 0
+    while not task.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await task
+    return turns

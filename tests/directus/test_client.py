@@ -6,10 +6,17 @@ from dataclasses import replace
 import pytest
 from multidict import CIMultiDict
 
-from processor_live import Check
+from processor_live import Check, StartError, load
 from processor_live_demo.access import Access, Handler
 from processor_live_demo.directus import answer, silence
-from processor_live_directus.client import MAX_BODY_BYTES, Answer, Directus, NoAnswerError, Question
+from processor_live_directus.client import (
+    MAX_BODY_BYTES,
+    Answer,
+    Directus,
+    DirectusSettings,
+    NoAnswerError,
+    Question,
+)
 from tests.core.wire import metric
 from tests.directus.conftest import ANA, ANYTHING, EVENT, SECRET, Gate, ask, client_of, failure
 from tests.running import EVENTUALLY_SECONDS, Diary, until
@@ -303,3 +310,33 @@ async def test_the_cookie_is_never_logged(
 
 async def test_a_cookie_that_is_no_header_is_a_failure_that_does_not_quote_it(directus: Directus) -> None:
     assert (await failure(directus, cookie=f"a={SECRET}\r\nAuthorization: Bearer x")).status == "none"
+
+
+async def test_a_url_that_cannot_be_asked_is_a_failure_that_does_not_quote_it(
+    directus: Directus, check: Check, diary: Diary
+) -> None:
+    assert (await failure(directus, path=f":{SECRET}\\@directus")).status == "none"
+    assert str(check.problem).startswith("users: InvalidUrlClientError: ")
+    assert SECRET not in str(check.problem)
+    assert (diary.count("check.failing check=directus"), diary.count(SECRET)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["\\x@directus", "[@directus", "@a\\b", "@é..com", "@xn--é", f"@{'é' * 70}", "@℀", "@[::1]x", "@:8055"]
+    + [f"@directus:{port}" for port in ("0", "99999", "port", "8055:8055")],
+)
+def test_a_base_url_that_aiohttp_would_refuse_to_ask_stops_the_start_with_a_line_that_holds_no_password(
+    rest: str,
+) -> None:
+    with pytest.raises(StartError, match=r"^processor-live: DIRECTUS_BASE_URL cannot be read: .*$") as caught:
+        load(DirectusSettings, {"DIRECTUS_BASE_URL": f"http://live:{SECRET}{rest}"})
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None, "a traceback would show it"
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://live:a%2Fb;é@directus:8055/api/", "https://[fe80::1%25eth0]", "http://durrës"]
+)
+def test_a_base_url_may_have_a_user_a_path_an_address_and_letters_beyond_ascii(base_url: str) -> None:
+    assert load(DirectusSettings, {"DIRECTUS_BASE_URL": base_url}).base_url == base_url

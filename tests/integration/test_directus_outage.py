@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from aiohttp import web
 
 from processor_live_demo.access import Access
@@ -36,6 +37,7 @@ async def knock(live: Live, there: Viewer, cookie: str, topic: str) -> None:
     assert metric("live_check", check="directus") == 1
 
 
+@pytest.mark.usefixtures("credulity")
 async def test_whatever_comes_instead_of_an_answer_viewers_go_on_and_new_ones_are_told_to_try_again(
     platform: Platform, access: Access, cookie: str, topic: str, event: str, diary: Diary
 ) -> None:

@@ -1,15 +1,18 @@
-"""Cookies and passwords reach no log, no metric and no error, whatever goes wrong."""
+"""Cookies and passwords reach no log, no metric and no error, whatever goes wrong; and what may be done with them."""
 
+import re
 import signal
 import uuid
 from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession
 from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from processor_live_demo.access import Access
 from processor_live_demo.directus import answer, silence
@@ -18,10 +21,16 @@ from tests.integration.platform import Platform, now_ms
 from tests.integration.process import SERVE, Start, logged
 from tests.servers import Database
 
-RIGHTS = ("+@connection", "+xgroup", "+xinfo", "+xreadgroup", "+xrevrange", "+set", "+get", "+exists", "+del")
-"""What docs/security.md asks an operator to allow at Redis, and no more."""
+SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 SECRET = "s3cr3t-Passw0rd"
 """Every password; the cookie has its own token."""
+
+
+def rights(stream: str) -> list[str]:
+    """Return what docs/security.md asks an operator to allow at Redis, and no more, for the keys of a test."""
+    lines: list[str] = re.findall(r"ACL SETUSER live on >… (.+)", SECURITY.read_text(encoding="utf-8"))
+    (line,) = lines
+    return line.replace("telemetry:teltonika", stream).replace("live-broadcast", f"{stream}:live").split()
 
 
 @pytest.fixture
@@ -33,7 +42,7 @@ def guarded(redis_url: str, stream: str, database: Database) -> Iterator[dict[st
     database.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{SECRET}'")
     database.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}")
     with closing(Redis.from_url(redis_url)) as client:
-        client.acl_setuser(user, enabled=True, passwords=[f"+{SECRET}"], keys=[f"{stream}*"], commands=RIGHTS)
+        client.execute_command("ACL SETUSER", user, "on", f">{SECRET}", *rights(stream))  # type: ignore[no-untyped-call]
         yield {
             "REDIS_URL": redis._replace(netloc=at + redis.netloc.rpartition("@")[2]).geturl(),
             "POSTGRES_URL": postgres._replace(netloc=at + postgres.netloc.rpartition("@")[2]).geturl(),
@@ -59,6 +68,8 @@ async def test_a_service_that_meets_every_refusal_and_failure_repeats_no_secret(
     platform: Platform, start: Start, access: Access, guarded: dict[str, str], event: str, cookie: str
 ) -> None:
     platform.database.register(event, "1")
+    trackers = platform.trackers
+    await trackers.redis.xgroup_create(trackers.stream, f"{trackers.stream}:live-dead", mkstream=True)
     token = cookie.partition("=")[2]
     process = await start(*SERVE, **guarded, LOG_LEVEL="debug", DIRECTUS_AUTH_TIMEOUT_MS="200")
     told: list[str] = []
@@ -103,8 +114,21 @@ async def test_a_service_that_meets_every_refusal_and_failure_repeats_no_secret(
     everything = "".join(told)
     assert "check.failing check=directus" in everything, "the failures were seen"
     assert "NOPERM" not in everything, "the least rights are enough"
+    assert "group.reaped" in everything
+    assert "group.destroyed" in everything
     assert token not in everything
     assert SECRET not in everything
+
+
+def test_with_the_least_rights_nobody_disturbs_the_others_at_redis(guarded: dict[str, str], stream: str) -> None:
+    with closing(Redis.from_url(guarded["REDIS_URL"])) as client:
+        client.xgroup_create(stream, "own", mkstream=True)
+        for command in (
+            "CLIENT KILL TYPE normal", "CLIENT PAUSE 100 ALL", f"SET {stream} 1", f"DEL {stream}",
+            f"XADD {stream} * payload 1", f"XTRIM {stream} MAXLEN 0", "GET other", "FLUSHALL", "CONFIG GET maxmemory",
+        ):  # fmt: skip
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
 async def test_a_password_that_is_wrong_is_not_repeated(

@@ -155,4 +155,4 @@ def test_an_overlay_that_is_not_there_stops_the_start() -> None:
 
 def test_who_has_no_leaflet_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xstatic.pkg.leaflet", None)
-    assert refusal() == "processor-live: the plugin 'map' needs Leaflet: pip install 'processor-live[map]'"
+    assert refusal() == "processor-live: the plugin 'map' needs Leaflet: pip install xstatic-leaflet"

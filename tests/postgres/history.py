@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from processor_live_postgres.snapshot import query_with
+from processor_live_postgres.snapshot import PLANNING, query_with
 from tests.servers import Database
 
 DRIVE = """
 INSERT INTO positions (device_id, ts, ingested_at, latitude, longitude, altitude, angle, speed, satellites, priority,
     codec, faulty)
-SELECT %(imei)s, to_timestamp(%(first)s + step), to_timestamp(%(first)s + step - %(ahead)s), 41, 19, 0, 0, 0, 9, 0, '8',
+SELECT imei, to_timestamp(%(first)s + step), to_timestamp(%(first)s + step - %(ahead)s), 41, 19, 0, 0, 0, 9, 0, '8',
     step > %(rows)s - %(faulty)s
-FROM generate_series(1, %(rows)s) AS step
+FROM generate_series(1, %(rows)s) AS step, unnest(%(imeis)s) AS imei
+ORDER BY step
 """
 BEGIN = 1_700_000_000
 DAY_SECONDS = 86_400
@@ -29,12 +30,15 @@ CREATE TABLE positions_{number} PARTITION OF positions
 """
 
 
-def drive(database: Database, imei: str, rows: int, *, first: int = BEGIN, faulty: int = 0, ahead: int = 0) -> int:
-    """Store so many rows of a device, one a second, and return the `ts` of the last.
+def drive(
+    database: Database, imeis: str | list[str], rows: int, *, first: int = BEGIN, faulty: int = 0, ahead: int = 0
+) -> int:
+    """Store so many rows of each device, one a second, as they come in, and return the `ts` of the last.
 
     The newest of them may be faulty, and all dated by a clock that is so many seconds ahead.
     """
-    database.execute(DRIVE, {"imei": imei, "rows": rows, "first": first, "faulty": faulty, "ahead": ahead})
+    together = [imeis] if isinstance(imeis, str) else imeis
+    database.execute(DRIVE, {"imeis": together, "rows": rows, "first": first, "faulty": faulty, "ahead": ahead})
     return (first + rows) * 1_000
 
 
@@ -60,6 +64,8 @@ class Cost(NamedTuple):
 
 def cost_of(database: Database, event: str) -> Cost:
     """Run the snapshot query of an event and return what the server says that it took."""
+    for name, value in PLANNING.items():
+        database.execute("SELECT set_config(%s, %s, false)", (name, value))
     [[[explained]]] = database.execute(
         f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query_with(attributes=True)}", (event,)
     )

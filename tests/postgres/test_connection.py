@@ -1,9 +1,11 @@
 """A connection tells who waits for it what has failed, whatever the number of its descriptor, and nobody else."""
 
 import asyncio
+import gc
 import os
 import resource
 import socket
+import weakref
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg2
@@ -59,6 +61,24 @@ async def test_a_statement_that_fails_says_why_and_the_connection_is_as_good_as_
     with pytest.raises(UndefinedTable, match="nowhere"):
         await rows(connection, "SELECT * FROM nowhere")
     assert await rows(connection, "SELECT 1") == [(1,)]
+
+
+async def test_a_statement_that_has_failed_leaves_nobody_in_memory_who_waited_for_it(connection: Connection) -> None:
+    """A traceback knows the viewer and his cookie, and the connection serves others for days."""
+
+    class Viewer:
+        pass
+
+    async def subscribe() -> "weakref.ref[Viewer]":
+        viewer = Viewer()
+        with pytest.raises(UndefinedTable):
+            await rows(connection, "SELECT * FROM nowhere")
+        return weakref.ref(viewer)
+
+    gone = await subscribe()
+    await asyncio.sleep(0)  # the loop, too, knows until the end of this turn what has begun it
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_statement_that_the_server_cancels_is_not_taken_for_a_caller_who_leaves(connection: Connection) -> None:

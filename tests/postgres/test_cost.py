@@ -37,6 +37,21 @@ def test_a_history_a_hundred_times_as_long_costs_as_many_blocks(database: Databa
     assert abs(long.blocks - short.blocks) <= 4, "two devices with two probes each, whose index page may be another's"
 
 
+@pytest.mark.parametrize("devices", [30, 100], ids=["few", "many"])
+def test_no_device_is_looked_for_among_the_rows_of_the_others_nor_read_to_its_beginning(
+    database: Database, event: str, devices: int
+) -> None:
+    """The former looks cheap where a few drive all the time, the latter in a young table; a silent one pays for it."""
+    driving = [str(number) for number in range(devices)]
+    database.register(event, "silent", *driving)
+    drive(database, "silent", 10, first=BEGIN - DAY_SECONDS)
+    drive(database, driving, 600)
+    database.execute("ANALYZE")
+    cost = cost_of(database, event)
+    assert cost.probes == [("Index Scan", devices + 1)] * 2
+    assert cost.rows == 1
+
+
 def test_a_device_that_has_been_silent_for_long_costs_no_more(database: Database, event: str) -> None:
     """And of those whose newest rows are faulty, these are looked at and one more."""
     database.register(event, "1", "2")

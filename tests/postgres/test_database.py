@@ -12,7 +12,7 @@ from aiohttp import web
 from processor_live_postgres.database import ROWS_PER_TURN, Database
 from tests import servers
 from tests.postgres.conftest import OURS, MakeDatabase, until_a_query_waits
-from tests.running import until
+from tests.running import EVENTUALLY_SECONDS, until
 
 KEY = 7_214_091
 """Of an advisory lock: what a query waits for, for as long as the test wants."""
@@ -56,11 +56,34 @@ async def test_nothing_can_be_written(make_database: MakeDatabase, database: ser
     assert database.execute("SELECT * FROM devices") == []
 
 
-async def test_an_error_of_a_statement_is_told_and_the_next_one_works(make_database: MakeDatabase) -> None:
-    database = make_database(size=1)
-    with pytest.raises(psycopg2.errors.UndefinedTable, match="nowhere"):
-        await database.rows("SELECT * FROM nowhere")
-    assert await database.rows("SELECT 1") == [(1,)]
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("SELECT * FROM nowhere", psycopg2.errors.UndefinedTable),
+        ("SELECT pg_sleep(60)", TimeoutError),
+        ("DO $$ BEGIN RAISE out_of_memory; END $$", psycopg2.errors.OutOfMemory),
+    ],
+)
+async def test_an_error_of_a_statement_is_told_and_the_same_connection_serves_on(
+    make_database: MakeDatabase, statement: str, error: type[Exception]
+) -> None:
+    """Closed, it would stay at the server for a moment more, beside the one that takes its place."""
+    pool = make_database(size=1, timeout_ms=1_000)
+    [[backend]] = await pool.rows("SELECT pg_backend_pid()")
+    for _ in range(2):
+        with pytest.raises(error):
+            await pool.rows(statement)
+        await until(lambda: not pool._queries)
+        assert await pool.rows("SELECT pg_backend_pid()") == [(backend,)]
+
+
+async def test_a_connection_on_which_our_own_end_has_failed_is_not_asked_again(make_database: MakeDatabase) -> None:
+    """Who knows what it would answer? One that is taken for busy would fail all who come, for ever."""
+    pool = make_database(size=1)
+    [[backend]] = await pool.rows("SELECT pg_backend_pid()")
+    with pytest.raises(psycopg2.ProgrammingError, match="no results to fetch"):
+        await pool.rows("DO $$ BEGIN END $$")
+    assert await pool.rows("SELECT pg_backend_pid()") != [(backend,)]
 
 
 async def test_options_of_the_url_are_kept(make_database: MakeDatabase, postgres_url: str) -> None:
@@ -102,9 +125,10 @@ async def test_who_leaves_while_the_server_is_busy_leaves_alone_and_the_next_one
 
 
 async def test_a_crowd_that_asks_a_server_that_hangs_never_has_more_connections_than_there_are_places(
-    make_database: MakeDatabase, database: servers.Database
+    make_database: MakeDatabase, database: servers.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each leaves after its time; if its place went with it, the server would soon be full, for the writer too."""
+    monkeypatch.setattr("processor_live_postgres.database.GRACE_SECONDS", EVENTUALLY_SECONDS)  # a machine may be busy
     database.execute("SELECT pg_advisory_lock(%s)", (KEY,))
     pool = make_database(size=2, timeout_ms=400)
     crowd = []
@@ -155,6 +179,7 @@ async def test_a_statement_that_fails_on_a_fresh_connection_is_not_repeated(
     pool = make_database()
     with pytest.raises(psycopg2.OperationalError):
         await pool.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert pool._idle == [], "the dead are not kept"
     assert await pool.rows("SELECT 1") == [(1,)]
     assert database.execute(f"SELECT count(*) {OURS}") == [(1,)]
 

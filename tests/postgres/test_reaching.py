@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Container, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,10 +70,12 @@ async def relay_to(url: str, flowing: asyncio.Event | None = None) -> AsyncItera
         yield port
 
 
-def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    """Let every host name have these addresses."""
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, unless: Container[str] = ()) -> None:
+    """Let every host name have these addresses, unless it is one that nobody knows."""
 
-    async def getaddrinfo(_host: str, port: object, **_: object) -> list[Any]:
+    async def getaddrinfo(host: str, port: object, **_: object) -> list[Any]:
+        if host in unless:
+            raise socket.gaierror(socket.EAI_NONAME, f"nobody knows {host}")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
@@ -89,6 +91,42 @@ async def test_a_host_whose_first_address_refuses_is_reached_at_its_second(
             resolve_to(patch, "127.0.0.2", "::1", "127.0.0.1")
             assert await database.rows("SELECT 1") == [(1,)]
         await database._forget_idle()
+
+
+@pytest.mark.parametrize("first", ["unknown.example", "%2Fnowhere", "127.0.0.1"])
+async def test_of_several_hosts_one_that_is_unknown_or_refuses_gives_way_to_the_next(
+    make_database: MakeDatabase, postgres_url: str, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Left to libpq, their names would be looked up on the loop's own thread: nothing else would happen meanwhile."""
+    async with relay_to(postgres_url) as port, asyncio.timeout(EVENTUALLY_SECONDS):
+        database = make_database(with_host(postgres_url, f"{first}:{free_port()},postgres.example", port))
+        with monkeypatch.context() as patch:
+            resolve_to(patch, "127.0.0.1", unless={"unknown.example"})
+            assert await database.rows("SELECT 1") == [(1,)]
+        await database._forget_idle()
+
+
+async def test_when_no_host_is_known_that_is_told(
+    make_database: MakeDatabase, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, unless={"one.example", "another.example"})
+    with pytest.raises(socket.gaierror, match="nobody knows another"):
+        await make_database(with_host(postgres_url, "one.example,another.example", 5432)).rows("SELECT 1")
+
+
+@pytest.mark.parametrize("wanted", ["any", "read-write", "read-only", "primary", "prefer-standby"])
+async def test_a_server_that_is_as_the_url_wants_it_is_taken(
+    make_database: MakeDatabase, postgres_url: str, wanted: str
+) -> None:
+    """The same URL serves who writes. Our own connections are read-only wherever they lead."""
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        database = make_database(f"{postgres_url}?target_session_attrs={wanted}")
+        assert await database.rows("SELECT pg_is_in_recovery()") == [(False,)]
+
+
+async def test_a_server_that_is_not_as_the_url_wants_it_is_none(make_database: MakeDatabase, postgres_url: str) -> None:
+    with pytest.raises(psycopg2.OperationalError, match="not in hot standby mode"):
+        await make_database(f"{postgres_url}?target_session_attrs=standby").rows("SELECT 1")
 
 
 async def test_a_host_without_a_living_address_fails_at_once(
@@ -119,15 +157,17 @@ async def test_a_host_that_accepts_and_says_nothing_is_given_up(
             await make_database(with_host(postgres_url, "127.0.0.1", port)).rows("SELECT 1")
 
 
+@pytest.mark.parametrize("hosts", ["postgres.example", "127.0.0.2:{port},127.0.0.1"], ids=["a name", "two hosts"])
 async def test_a_host_whose_first_address_says_nothing_is_reached_at_its_second_by_who_asks_next(
-    make_database: MakeDatabase, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    make_database: MakeDatabase, postgres_url: str, monkeypatch: pytest.MonkeyPatch, hosts: str
 ) -> None:
     """Whose patience is shorter than that first attempt; if it ended with him, it would be the same for ever."""
     monkeypatch.setattr("processor_live_postgres.database.CONNECT_SECONDS", 0.5)
     async with relay_to(postgres_url) as port, listening(say_nothing, "127.0.0.2", port):
-        database = make_database(with_host(postgres_url, "postgres.example", port), size=1, timeout_ms=300)
+        database = make_database(with_host(postgres_url, hosts.format(port=port), port), size=1, timeout_ms=300)
         with monkeypatch.context() as patch:
-            resolve_to(patch, "127.0.0.2", "127.0.0.1")
+            if hosts == "postgres.example":
+                resolve_to(patch, "127.0.0.2", "127.0.0.1")
             with pytest.raises(TimeoutError, match="no answer within 300 ms"):
                 await database.rows("SELECT 1")
             await until(lambda: database._idle)
@@ -198,7 +238,10 @@ async def test_a_wrong_password_is_told_without_it(make_database: MakeDatabase) 
 @pytest.mark.parametrize("plugin", ["snapshot", "routing"])
 @pytest.mark.parametrize(
     "host",
-    [f"live:{PASSWORD}%zz@h/d", f"live:{PASSWORD}/x@h/d", f"live:{PASSWORD}@h/d?{PASSWORD}=1", f"live:x@[{PASSWORD}/d"],
+    [
+        *(f"live:{PASSWORD}%zz@h/d", f"live:{PASSWORD}/x@h/d", f"live:{PASSWORD}@h/d?{PASSWORD}=1"),
+        *(f"live:x@[{PASSWORD}/d", f"live:{PASSWORD}@h:port/d", f"live:{PASSWORD}@h1,h2,h3/d?port=1,2"),
+    ],
 )
 async def test_a_url_that_cannot_be_read_stops_the_start_with_a_line_that_holds_no_password(
     plugin: str, host: str

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from processor_live import Position, Row
 from processor_live.framing import position_entry
+from processor_live.slots import SNAPSHOT
 from tests.core.wire import metric
 from tests.postgres.conftest import A_SECOND, MOMENT, TS, rows, until_a_query_waits
 from tests.running import Diary, app_with, problem, running
@@ -39,6 +40,21 @@ async def test_a_device_without_a_position_is_a_row_without_one(
 async def test_an_event_without_devices_and_an_unknown_one_have_no_rows(app: web.Application, event: str) -> None:
     assert await rows(app, event) == {}
     assert await rows(app, str(uuid.uuid4())) == {}
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["event:none", "event:", "event", "", "team:{event}", "event:{EVENT}", "event:{event}\n", "event:{{{event}}}"],
+)
+async def test_of_a_topic_that_another_plugin_serves_nothing_is_known_and_postgres_is_not_asked(
+    app: web.Application, database: Database, event: str, topic: str
+) -> None:
+    """Nor is it blamed, for not knowing such a uuid: `event:none` is in the guide to plugins."""
+    database.register(event, "1")
+    before = metric("live_snapshot_seconds_count")
+    assert list(await app[SNAPSHOT].answer(topic.format(event=event, EVENT=event.upper()))) == []
+    assert metric("live_snapshot_seconds_count") == before
+    assert problem(app, "snapshot") is None
 
 
 async def test_only_devices_of_the_event_are_in_it_each_once_and_a_device_may_be_in_two(
@@ -117,6 +133,25 @@ async def test_those_who_ask_at_the_same_moment_share_one_query_and_nobody_after
     database.register(event, "2")
     assert set(await rows(app, event)) == {"1", "2"}
     assert metric("live_snapshot_seconds_count") - before == 3
+
+
+TOLD = """
+CREATE SCHEMA {schema};
+CREATE VIEW {schema}.entries AS
+    SELECT * FROM public.entries WHERE current_setting('random_page_cost')::float < 0.1
+"""
+
+
+async def test_postgres_is_told_what_the_plan_of_the_query_needs(database: Database, event: str) -> None:
+    """The tests of its cost tell it themselves."""
+    database.register(event, "1")
+    schema = f"told_{uuid.uuid4().hex}"
+    database.execute(TOLD.format(schema=schema))
+    async with running(
+        app_with("snapshot", POSTGRES_URL=f"{database.url}?options=-csearch_path%3D{schema},public")
+    ) as app:
+        assert set(await rows(app, event)) == {"1"}
+    database.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture

@@ -55,3 +55,26 @@ def test_a_garage_full_of_trackers_is_no_fault(flaws: Flaws, check: Check) -> No
     noted(flaws, "no-fix", SUSPICIOUS_SAMPLE)
     flaws.judge(SUSPICIOUS_SAMPLE)
     assert check.problem is None
+
+
+def test_trackers_without_a_fix_do_not_hide_that_of_the_others_nothing_can_be_used(flaws: Flaws, check: Check) -> None:
+    for _ in range(SUSPICIOUS_SAMPLE):
+        noted(flaws, "no-fix", 3)
+        noted(flaws, "malformed", 1)
+        flaws.judge(4)
+    assert check.problem == "100% of the records cannot be used, most of them: malformed"
+
+
+def test_the_only_one_in_the_garage_that_is_wrong_is_no_fault(flaws: Flaws, check: Check) -> None:
+    noted(flaws, "no-fix", SUSPICIOUS_SAMPLE)
+    noted(flaws, "future", 1)
+    flaws.judge(SUSPICIOUS_SAMPLE + 1)
+    assert check.problem is None
+
+
+def test_no_more_than_all_records_are_unusable_though_a_backlog_was_judged_before_it_could_not_be_published(
+    flaws: Flaws, check: Check
+) -> None:
+    noted(flaws, "unpublished", 50 * SUSPICIOUS_SAMPLE)
+    flaws.judge(SUSPICIOUS_SAMPLE)
+    assert check.problem == "100% of the records cannot be used, most of them: unpublished"

@@ -102,6 +102,17 @@ async def test_going_backwards_stops_at_the_limit_or_the_given_time_and_misses_n
     assert await group.tail() == f"{total}-0".encode()
 
 
+async def test_who_looks_up_the_newest_entry_leaves_no_work_to_the_loop(
+    connection: Redis, stream: str, make_group: MakeGroup
+) -> None:
+    """It is looked up once for each full batch."""
+    (newest,) = await add(connection, stream, "a")
+    group, tasks = make_group(), asyncio.all_tasks()
+    assert await group.tail() == newest
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == tasks
+
+
 async def test_it_says_how_far_it_is_behind_and_asks_only_when_that_may_not_be_far(
     connection: Redis, stream: str, make_group: MakeGroup
 ) -> None:

@@ -12,6 +12,13 @@ from tests.redis.groups import MakeGroup, add, groups, read
 from tests.running import EVENTUALLY_SECONDS
 
 
+async def idle_for(ms: int, redis: Redis, stream: str, group: str) -> None:
+    """Return when nobody has read from a group for longer than that."""
+    async with asyncio.timeout(EVENTUALLY_SECONDS):
+        while (await redis.xinfo_consumers(stream, f"{stream}:{group}"))[0]["idle"] <= ms:  # noqa: ASYNC110 - time passes
+            await asyncio.sleep(0.1)
+
+
 async def test_closing_leaves_nothing_of_the_instance_and_everything_of_others(
     connection: Redis, stream: str, make_group: MakeGroup
 ) -> None:
@@ -89,6 +96,26 @@ async def test_the_dead_are_reaped_and_the_living_and_foreigners_never(
     assert set(await groups(connection, stream)) == {"processor", "live", "liver-1", "live-living", "live-new"}
 
 
+async def test_a_group_that_begins_as_ours_but_is_not_read_as_ours_is_never_reaped(
+    connection: Redis, stream: str, make_group: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it would go what is pending there, and where its reader stands."""
+    monkeypatch.setattr(group_module, "LIVENESS_TTL_SECONDS", 1)
+    await add(connection, stream, *"abc")
+    for name, consumer, noack in (
+        ("dead", "dead", True),
+        ("pending", "pending", False),
+        ("archive", "writer", False),
+        ("copy", "copier", True),
+    ):
+        group = f"{stream}:live-{name}"
+        await connection.xgroup_create(stream, group, "0")
+        await connection.xreadgroup(group, consumer, {stream: ">"}, noack=noack)
+    await idle_for(1_000, connection, stream, "live-copy")
+    await make_group("new").open()
+    assert set(await groups(connection, stream)) == {"live-pending", "live-archive", "live-copy", "live-new"}
+
+
 async def test_who_has_lost_its_key_lives_for_as_long_as_it_reads(
     connection: Redis, stream: str, make_group: MakeGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,9 +128,7 @@ async def test_who_has_lost_its_key_lives_for_as_long_as_it_reads(
     await connection.delete(f"{stream}:live-reader:alive")
     await make_group("new").open()
     assert set(await groups(connection, stream)) == {"live-reader", "live-new"}
-    async with asyncio.timeout(EVENTUALLY_SECONDS):
-        while (await connection.xinfo_consumers(stream, f"{stream}:live-reader"))[0]["idle"] <= 1_000:  # noqa: ASYNC110 - time passes
-            await asyncio.sleep(0.1)
+    await idle_for(1_000, connection, stream, "live-reader")
     await make_group("newer").open()
     assert "live-reader" not in await groups(connection, stream)
 

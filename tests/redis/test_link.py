@@ -13,6 +13,9 @@ from tests.own_redis import OwnRedis
 from tests.redis.rally import FAILING, GOOD, Rally, rally_on, somebody_waits
 from tests.running import Diary, problem, running, until
 
+TIME_OUTS = 3
+"""One more than it takes from a batch of four to a single entry."""
+
 
 @pytest.fixture
 async def link(own_redis: OwnRedis) -> AsyncIterator[Link]:
@@ -56,6 +59,7 @@ async def test_what_comes_while_a_lost_connection_still_waits_at_the_server_is_r
     assert far_rally.published == records
 
 
+@pytest.mark.usefixtures("credulity")
 async def test_an_answer_that_is_cut_in_the_middle_is_read_again(
     link: Link, own_client: Redis, far_rally: Rally, diary: Diary
 ) -> None:
@@ -86,6 +90,54 @@ async def test_a_way_too_narrow_for_a_batch_carries_it_in_parts(
         await far_rally.until(*records[-1])
         await diary.line(GOOD)
     assert far_rally.published == records
+
+
+async def reads(redis: Redis) -> int:
+    """Return how often entries have been asked for since the statistics were reset."""
+    calls: int = (await redis.info("commandstats")).get("cmdstat_xreadgroup", {}).get("calls", 0)
+    return calls
+
+
+@pytest.fixture
+async def impatient_rally(link: Link, own_client: Redis, monkeypatch: pytest.MonkeyPatch) -> Rally:
+    """A rally that reads four entries at once, gives up soon, and soon tries again."""
+    monkeypatch.setattr("processor_live_redis.connection.GRACE_SECONDS", 0.4)
+    monkeypatch.setattr("processor_live_redis.fanout.BACKOFF_SECONDS", (0.01, 0.01))
+    return far_from(link, own_client, LIVE_BROADCAST_BATCH_SIZE="4")
+
+
+async def test_a_way_that_is_wide_again_carries_whole_batches_though_more_keeps_coming(
+    link: Link, own_client: Redis, impatient_rally: Rally, diary: Diary
+) -> None:
+    records = [(str(number), 10_000 + number) for number in range(64)]
+    async with running(impatient_rally.app):
+        await diary.line(GOOD)
+        await somebody_waits(own_client)
+        link.bytes_per_second = 90_000
+        await impatient_rally.add(*records, padding="x" * 40_000)
+        await impatient_rally.until(*records[0])
+        await own_client.config_resetstat()
+        link.bytes_per_second = float("inf")
+        await impatient_rally.until(*records[-1])
+        assert await reads(own_client) < len(records) / 2
+    assert impatient_rally.published == records
+
+
+async def test_a_redis_that_was_frozen_for_long_is_read_in_whole_batches_though_more_keeps_coming(
+    own_redis: OwnRedis, own_client: Redis, link: Link, impatient_rally: Rally, diary: Diary
+) -> None:
+    """That a key was not written in time says nothing about how many entries come in time."""
+    records = [(str(number), 10_000 + number) for number in range(64)]
+    async with running(impatient_rally.app), asyncio.TaskGroup() as group:
+        await diary.line(GOOD)
+        await somebody_waits(own_client)
+        await own_client.config_resetstat()
+        with own_redis.frozen():
+            group.create_task(impatient_rally.add(*records))
+            await until(lambda: link.connections > TIME_OUTS)
+        await impatient_rally.until(*records[-1])
+        assert await reads(own_client) < len(records) / 2
+    assert impatient_rally.published == records
 
 
 async def test_after_a_failover_the_server_that_took_over_is_read_and_not_the_replica(

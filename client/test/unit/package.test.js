@@ -30,3 +30,13 @@ test('the README names everything that a client can do, and nothing that it cann
   assert.deepEqual(listed, can)
   for (const [, name] of readme.matchAll(/\blive\.(?!js|d\.ts)(\w+)/g)) assert.ok(can.includes(name), name)
 })
+
+test('the licence is in it, which it asks for, and it is that of the project', () => {
+  assert.equal(file('LICENSE').toString(), file('../LICENSE').toString())
+})
+
+test('the README leads to nothing that is not in it', () => {
+  for (const [, target] of file('README.md').toString().matchAll(/\]\((?!https?:)([^)#]*)/g)) {
+    assert.ok([...manifest.files, 'LICENSE'].includes(target), target)
+  }
+})

@@ -130,6 +130,24 @@ test('who has waited a moment after a failure is asked for at once, however ofte
   }
 })
 
+test('who asks again right after a failure waits as a reconnect does, each time longer', async (t) => {
+  const world = new World(t).follow([], OTHER)
+  let asked = world.live.subscribe(TOPIC)
+  for (const wait of [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]) {
+    world.socket.refuses('error')
+    assert.equal(await outcome(asked), 'error')
+    asked = world.live.subscribe(TOPIC)
+    const before = world.socket.commands.length
+    await world.pass(wait - 1)
+    assert.equal(world.socket.commands.length, before)
+    await world.pass(1)
+    assert.equal(world.socket.commands.at(-1), `subscribe ${TOPIC}`)
+    assert.equal(world.socket.commands.length, before + 1)
+  }
+  world.socket.grants()
+  assert.equal(await outcome(asked), 'resolved')
+})
+
 test('two subscribes at the same time are one question', async (t) => {
   const world = new World(t).follow([], OTHER)
   const [one, two] = [world.live.subscribe(TOPIC), world.live.subscribe(TOPIC)]

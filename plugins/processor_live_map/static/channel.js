@@ -14,6 +14,7 @@ export class Channel {
   hear(told) {
     this.#told = told
     this.#worker.onmessage = (message) => this.#take(message)
+    this.#worker.addEventListener('message', () => { this.#worker.onerror = null }, { once: true }) // it has begun, and goes on
     for (const [seen, told] of Object.entries(HAPPENINGS)) {
       addEventListener(seen, () => document.visibilityState === 'visible' && this.#say('happens', told))
     }

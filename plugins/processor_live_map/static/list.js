@@ -23,18 +23,20 @@ export class List {
 
   /** List these devices by their names, in that order; who stays keeps the focus. */
   show(devices, names) {
-    const gone = new Set(this.#rows.keys())
+    const { activeElement } = document
+    const staying = new Set([...devices].map(({ id }) => id))
+    for (const [id, { item }] of this.#rows) { // before the others are put in order, or all below would be moved
+      if (staying.has(id)) continue
+      item.remove()
+      this.#rows.delete(id)
+    }
     const sorted = [...devices].sort((one, other) => (names.get(one.id) < names.get(other.id) ? -1 : 1))
     sorted.forEach((device, n) => {
-      gone.delete(device.id)
       const row = this.#rows.get(device.id) ?? this.#add(device)
       write(row.name, names.get(device.id))
       if (this.#list.children[n] !== row.item) this.#list.insertBefore(row.item, this.#list.children[n] ?? null)
     })
-    for (const id of gone) {
-      this.#rows.get(id).item.remove()
-      this.#rows.delete(id)
-    }
+    if (this.#list.contains(activeElement)) activeElement.focus() // who is moved loses it
     this.#filter()
     this.refresh(devices)
   }

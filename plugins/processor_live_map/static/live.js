@@ -26,8 +26,8 @@
  */
 
 const ANSWER_MS = 5_000
-const HANDSHAKE_MS = 10_000 // longer than Directus may take, 4.8 s
-const CHECK_MS = 7_000 // the same, for what may be answered before the probe
+const HANDSHAKE_MS = 10_000 // longer than Directus may take: 4.8 s for a place, 3 for the call
+const CHECK_MS = 7_000 // longer than a command before the probe may take, 4.8 s
 const BEAT_MS = 10_000
 const PROBED_BEATS = 2 // without a frame; then each asks for one
 const DEAD_BEATS = 4

@@ -27,7 +27,7 @@ async function load(name) {
 }
 
 const channel = new Channel() // it loads while the rest does
-const notice = new Notice(find('notice'))
+const notice = new Notice(find('notice'), find('map'))
 const [config, drawn] = await Promise.all([load('config.json'), load('overlay.json')]).catch((error) => {
   notice.show('The map cannot be loaded', 'The server does not answer as it should.', { 'Try again': () => location.reload() })
   throw error
@@ -75,6 +75,7 @@ function relist() {
 camera.onChange = () => {
   const { followed } = camera
   list.mark(followed)
+  if (followed === undefined && document.activeElement === find('release')) find('map').focus() // it hides itself
   find('release').hidden = followed === undefined
   find('release').textContent = `Following ${scene.names.get(followed)}: let go`
   scene.repaint()

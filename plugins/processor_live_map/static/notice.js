@@ -2,9 +2,12 @@
 
 export class Notice {
   #element
+  #beneath
 
-  constructor(element) {
+  /** @param beneath what has the focus when somebody has made the notice go: without any, one would begin anew */
+  constructor(element, beneath) {
     this.#element = element
+    this.#beneath = beneath
   }
 
   /** @param actions a function or an address for each label */
@@ -18,6 +21,7 @@ export class Notice {
   }
 
   hide() {
+    if (this.#element.contains(document.activeElement)) this.#beneath.focus()
     this.#element.hidden = true
   }
 }

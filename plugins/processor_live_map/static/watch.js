@@ -20,6 +20,7 @@ export class Watch {
   #signIn
   #events = []
   #event = ''
+  #isFollowed = false // or will be, when it can: it has been asked for and is not refused
   #question // the last one for the events
   #failures = 0 // of such questions, in a row
   #timer // for the next one
@@ -38,14 +39,14 @@ export class Watch {
       status: (status, { reason }) => this.#changed(status, reason),
     })
     picker.addEventListener('change', () => { location.hash = picker.value })
-    addEventListener('hashchange', () => picker.disabled || this.#follow(this.#chosen))
+    addEventListener('hashchange', () => (picker.disabled || !this.#chosen ? this.#again() : this.#follow(this.#chosen)))
   }
 
   get #topic() {
     return `event:${this.#event}`
   }
 
-  /** The id of the event that the address names (`/map#<uuid>`), or of the first. */
+  /** The id of the event that the address names (`/map#<uuid>`), or of the first; undefined without any. */
   get #chosen() {
     return location.hash.slice(1) || this.#events[0]?.id
   }
@@ -54,6 +55,7 @@ export class Watch {
   begin() {
     this.#notice.hide()
     this.#stage.say('connecting', 'Connecting…')
+    this.#picker.disabled = true // its events may not be those that come
     this.#failures = 0
     return this.#ask()
   }
@@ -77,8 +79,10 @@ export class Watch {
     if (event === this.#event) return
     this.#channel.unsubscribe(this.#topic)
     this.#event = event
+    this.#isFollowed = true
     this.#notice.hide()
     this.#stage.forget()
+    this.#stage.say('connecting', 'Connecting…')
     if (![...this.#picker.options].some(({ value }) => value === event)) {
       this.#picker.add(new Option(`Event ${event.slice(0, 8)}`, event))
     }
@@ -103,6 +107,7 @@ export class Watch {
     const refusal = REFUSALS[code]
     const event = this.#event
     if (refusal) {
+      this.#isFollowed = false
       const other = this.#events.find(({ id }) => id !== event)
       this.#stage.forget()
       this.#stage.say('refused', refusal[0])
@@ -117,7 +122,7 @@ export class Watch {
   }
 
   #changed(status, reason) {
-    if (status === 'reconnecting') this.#stage.say(status, 'Connection lost. Reconnecting…')
+    if (status === 'reconnecting' && this.#isFollowed) this.#stage.say(status, 'Connection lost. Reconnecting…')
     if (reason === 'signedOut') this.#signedOut('Your session has ended')
     if (reason === 'refused') this.#ended()
   }
@@ -160,6 +165,7 @@ export class Watch {
   #again() {
     this.#channel.unsubscribe(this.#topic)
     this.#event = ''
+    this.#isFollowed = false
     this.begin()
   }
 }

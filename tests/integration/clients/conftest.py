@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page
 
+from processor_live.endpoint import CONNECTIONS
 from processor_live_demo.access import Access
 from processor_live_demo.embedded import free_port
 from tests.integration.clients.chromium import Tab, chromium
@@ -95,3 +96,11 @@ async def tab(live: Live, cookie: str) -> AsyncIterator[Tab]:
     """A quiet tab in which Ana is signed in."""
     async with quiet_tab(live.url, cookie) as tab:
         yield tab
+
+
+async def interrupt(tab: Tab, live: Live) -> None:
+    """Cut the page's connection, and wait until it has another."""
+    connections = live.app[CONNECTIONS]
+    (before,) = connections
+    before.cut()
+    await tab.until("() => 0", lambda _: connections and before not in connections)

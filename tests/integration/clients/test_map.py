@@ -1,5 +1,6 @@
 """Does a person see on the map what the devices do, and in words why there is nothing to be seen?"""
 
+import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 
@@ -157,6 +158,24 @@ async def test_who_may_see_no_event_is_told_so_and_may_ask_again(tab: Tab, acces
     await tab.reads("#notice", "There is no event for you")
     access.users[ANA].events.add(event)
     await tab.page.click("text=Try again")
+    await tab.reads("#status", "Live")
+
+
+async def test_until_another_event_has_come_nothing_is_said_of_the_one_before(
+    tab: Tab, access: Access, database: Database, event: str
+) -> None:
+    is_open = asyncio.Event()
+
+    async def slowly(_: web.Request) -> web.Response:
+        await is_open.wait()
+        return web.json_response({"data": {"id": event}})
+
+    await tab.go(f"/map#{database.add_event()}")
+    await tab.reads("#status", "This event is not open to you")
+    access.overrides["events"] = slowly
+    await tab.page.click("text=Watch Rally of Theth")
+    await tab.reads("#status", "Connecting…")
+    is_open.set()
     await tab.reads("#status", "Live")
 
 

@@ -5,9 +5,11 @@ from typing import Literal
 
 import pytest
 
+from processor_live_demo.access import Access
 from tests.integration.clients.chromium import Tab
-from tests.integration.clients.conftest import CLIENT, IMEIS, quiet_tab
-from tests.integration.platform import Live
+from tests.integration.clients.conftest import CLIENT, IMEIS, interrupt, quiet_tab
+from tests.integration.conftest import ANA
+from tests.integration.platform import Live, moment, now_ms
 from tests.servers import Database
 
 AXE = CLIENT / "node_modules" / "axe-core" / "axe.min.js"
@@ -28,6 +30,8 @@ FOCUSED = """() => {
     const isOutlined = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 && !outlineColor.endsWith(', 0)')
     return [element.id || element.title || element.innerText, isOnScreen && isOutlined]
 }"""
+
+NAMES = "() => [...document.querySelectorAll('#list .name')].map((name) => name.textContent)"
 
 
 async def assert_accessible(tab: Tab) -> None:
@@ -127,3 +131,45 @@ async def test_what_a_refusal_offers_is_reached_with_the_keyboard(tab: Tab, data
     reached = await stops(tab)
     offered = ["Watch Rally of Theth", "Ask again", "Sign in as somebody else"]
     assert [name for name in reached if name in offered] == offered
+
+
+async def test_who_stays_in_the_list_keeps_the_focus_while_others_come_and_go(
+    tab: Tab, live: Live, database: Database, event: str
+) -> None:
+    last, first = "352093080471002", "352093080451003"  # as soon as five digits are shown
+    leaving, focused = IMEIS[0], IMEIS[2]
+    database.register(event, last, first)
+    database.execute("UPDATE positions SET device_id = %s WHERE device_id = %s", (last, IMEIS[1]))
+    await tab.go("/map")
+    await tab.until(NAMES, lambda names: names == ["1001", "1002", "1003"])
+    await tab.page.focus(f"#list [title='{focused}']")
+    database.execute("UPDATE positions SET faulty = true WHERE device_id = %s", (leaving,))
+    await interrupt(tab, live)
+    await tab.until(NAMES, lambda names: names == ["1002", "1003"])
+    assert await tab.page.evaluate("document.activeElement.title") == focused
+    database.add_position(first, moment(now_ms()))
+    await interrupt(tab, live)
+    await tab.until(NAMES, lambda names: names == ["51003", "61003", "71002"])
+    assert await tab.page.evaluate("document.activeElement.title") == focused
+
+
+async def test_what_is_done_with_the_keyboard_does_not_lead_back_to_the_beginning(
+    tab: Tab, access: Access, database: Database
+) -> None:
+    closed = database.add_event()
+    await tab.go(f"/map#{closed}")
+    await tab.reads("#notice", "This event is not open to you")
+    access.users[ANA].events.add(closed)
+    await tab.page.focus("text=Ask again")
+    await tab.page.keyboard.press("Enter")
+    await tab.page.locator("#notice").wait_for(state="hidden")
+    assert await tab.page.evaluate("document.activeElement.id") == "map"
+
+    await tab.reads("#status", "No positions yet")
+    await tab.page.select_option("#event", label="Rally of Theth")
+    await tab.reads("#count", "3")
+    await tab.page.click("#list button")
+    await tab.page.focus("#release")
+    await tab.page.keyboard.press("Enter")
+    await tab.page.locator("#release").wait_for(state="hidden")
+    assert await tab.page.evaluate("document.activeElement.id") == "map"

@@ -13,7 +13,7 @@ from processor_live_demo.access import Access, Kind
 from processor_live_demo.directus import answer
 from tests.integration.clients.behind import OwnTab
 from tests.integration.clients.chromium import Tab, chromium
-from tests.integration.clients.conftest import IMEIS, MAP, quiet_tab
+from tests.integration.clients.conftest import IMEIS, MAP, interrupt, quiet_tab
 from tests.integration.clients.stage import Stage
 from tests.integration.clients.test_map import CENTRE, MARKED, in_the_middle
 from tests.integration.conftest import ANA
@@ -26,6 +26,7 @@ UNREACHABLE = r"WebSocket connection to '\S+' failed|net::ERR_"
 """What a browser writes into its console by itself while there is no service."""
 REFUSED = r"WebSocket connection to '\S+' failed|status of 401"
 """The same, when somebody is not let in."""
+FOLLOW_LINK = "(event) => { location.hash = event }"
 CROWD = [f"35209308047{number:04}" for number in range(40)]
 
 # Keep what the list has shown: of each device, in order, the speeds. Here they grow with the time of the position.
@@ -178,6 +179,42 @@ async def test_a_session_that_the_browser_has_renewed_goes_on_without_a_word(
     await tab.reads("#status", "No positions yet")
     await tab.page.go_back()
     await tab.reads("#status", "Live")
+    assert await tab.page.locator("#notice").is_hidden()
+
+
+async def test_who_watches_nothing_is_told_why_also_after_a_lost_connection_and_may_follow_a_link(
+    tab: Tab, live: Live, database: Database, access: Access, event: str
+) -> None:
+    access.users[ANA].events.clear()
+    await tab.go(f"/map#{database.add_event()}")
+    await tab.reads("#status", "This event is not open to you")
+    await interrupt(tab, live)
+    assert await tab.page.inner_text("#status") == "This event is not open to you"
+    access.users[ANA].events.add(event)
+    await tab.page.evaluate(FOLLOW_LINK, event)
+    await tab.reads("#status", "Live")
+
+    access.users[ANA].events.clear()
+    await tab.page.evaluate(FOLLOW_LINK, "")
+    await tab.reads("#status", "No event")
+    await interrupt(tab, live)
+    assert await tab.page.inner_text("#status") == "No event"
+    access.users[ANA].events.add(event)
+    await tab.page.evaluate(FOLLOW_LINK, event)
+    await tab.reads("#status", "Live")
+    await tab.reads("#event", "Rally of Theth")
+    assert await tab.page.locator("#notice").is_hidden()
+
+
+async def test_a_worker_that_goes_on_after_an_error_of_its_own_is_not_called_out_of_date(tab: Tab, live: Live) -> None:
+    await tab.go("/map")
+    await tab.reads("#status", "Live")
+    (worker,) = tab.page.workers
+    tab.unavoidable = "of its own"
+    await worker.evaluate("() => { setTimeout(() => { throw new Error('of its own') }) }")
+    await tab.until("() => 0", lambda _: tab.complaints)
+    await live.platform.trackers.report(IMEIS[0], now_ms(), speed=50)
+    await tab.reads("#list", "50 km/h")
     assert await tab.page.locator("#notice").is_hidden()
 
 

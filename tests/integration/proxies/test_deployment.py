@@ -63,11 +63,25 @@ async def test_the_prefix_may_be_stripped(
 
 
 async def test_directus_hears_the_address_that_the_proxy_has_seen_not_the_one_that_is_claimed(
-    front: Front, access: Access, cookie: str, topic: str
+    front: Front, access: Access, event: str, cookie: str, topic: str
 ) -> None:
-    viewer = await front.browser(cookie, X_Forwarded_For="10.9.9.9, 203.0.113.7")
+    claim = "10.9.9.9, 203.0.113.7"
+    viewer = await front.browser(cookie, X_Forwarded_For=claim)
     await viewer.snapshot(topic)
-    assert [call.headers["X-Forwarded-For"] for call in access.calls] == [ADDRESS, ADDRESS]
+    headers = {"Cookie": cookie, "X-Forwarded-For": claim}
+    async with front.session.get(f"{front.url}/items/events/{event}", headers=headers) as response:
+        assert response.status == 200
+    assert [call.headers["X-Forwarded-For"] for call in access.calls] == [ADDRESS] * 3
+
+
+async def test_directus_is_not_offered_another_protocol_than_http(
+    front: Front, access: Access, event: str, cookie: str
+) -> None:
+    headers = {"Cookie": cookie, "Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}
+    async with front.session.get(f"{front.url}/items/events/{event}", headers=headers) as response:
+        assert response.status == 200
+    (call,) = access.calls
+    assert "Upgrade" not in call.headers or call.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize(

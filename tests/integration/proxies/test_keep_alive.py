@@ -18,7 +18,7 @@ from tests.servers import Database
 KEEPING = {
     "worker_processes auto;": "worker_processes 1;",
     "least_conn;": "least_conn; keepalive 8;",
-    "''      close;": "''      '';",
+    "default   close;": "default   '';",
 }
 SMUGGLED = (
     "GET /ws-live HTTP/1.1\r\nHost: live.rally.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
